@@ -1,0 +1,62 @@
+# The only entry points: what a person types, CI calls too. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+# test processes at a time; each starts a database of its own
+TEST_PROCESSES ?= 2
+# named after what it was made from, and where, so that nothing is done when nothing changed
+SOURCES := requirements.lock pyproject.toml scripts/python-environment.sh
+INSTALLED := .venv/installed-$(shell { pwd; cat $(SOURCES); } | sha256sum | cut -c1-16)
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: setup
+setup: $(INSTALLED) ## install all that is needed to run, test and develop
+	@scripts/system-packages.sh test
+
+$(INSTALLED):
+	@scripts/system-packages.sh run
+	@rm -f .venv/installed-*
+	@scripts/python-environment.sh
+	@touch $@
+
+.PHONY: demo
+demo: $(INSTALLED) ## a generated workshop in the console; ARGS="--orders 1000 --seed 2"
+	@$(BIN)/mes demo $(ARGS)
+
+.PHONY: up
+up: $(INSTALLED) ## run everything on this machine, with your own data; see docs/configuration.md
+	@$(BIN)/mes up
+
+.PHONY: test
+test: setup ## all tests; ARGS="tests/unit -k price" for some
+	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+
+.PHONY: lint
+lint: $(INSTALLED) ## style, types, boundaries, SQL, the lock; stops at the first that fails
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project mes
+	@$(BIN)/python scripts/check_lock.py
+
+.PHONY: bench
+bench: $(INSTALLED) ## benchmarks as JSON; NAME=list for one
+	@$(BIN)/mes bench $(NAME) --json
+
+.PHONY: lock
+lock: $(INSTALLED) ## choose the newest versions that pyproject.toml allows; ARGS="--upgrade-package polars" for one
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml \
+		--output-file requirements.lock --no-header --no-emit-index-url --no-emit-find-links $(ARGS)
+
+.PHONY: clean
+clean: ## remove what tools have left; .venv and the data in .mes stay
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist dbt_project/target dbt_project/logs
+	@find . -path ./.venv -prune -o -path ./.mes -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
