@@ -1,0 +1,150 @@
+"""Reads the configuration, once, typed, from `MES_*` variables; a wrong value stops the start by its name."""
+
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mes.errors import MesError
+
+ENV_PREFIX = "MES_"
+
+
+class BadConfiguration(MesError):
+    """A setting has a value that cannot be used."""
+
+    code = "bad_configuration"
+
+
+class Settings(BaseSettings):
+    """All settings, each from the environment variable `MES_<NAME>`; every one has a default that works.
+
+    Raises:
+        BadConfiguration: from `load`, naming the variable at fault.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", frozen=True)
+
+    home: Path = Field(
+        default=Path(".mes"),
+        description="Folder that holds all local state: the embedded database, models, raw feeds, logs.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="Postgres 18 or later to use instead of the embedded one: `postgresql://user:password@host:port/name`.",
+    )
+    dagster_database_url: str | None = Field(
+        default=None,
+        description="Database for Dagster's own storage; by default `<name>_dagster` beside the main one.",
+    )
+    objects_url: str | None = Field(
+        default=None,
+        description="Where models, pictures and raw feeds are kept: a folder or `s3://bucket/prefix`; by default "
+        "`<home>/objects`.",
+    )
+    feeds_url: str | None = Field(
+        default=None,
+        description="Where the four feeds lie: a folder or an object-store URL; by default `<home>/shop/feeds`, "
+        "which the generated shop fills.",
+    )
+    models_root: Path | None = Field(
+        default=None,
+        description="Folder below which the feeds' model paths lie; by default `<home>/shop/models`.",
+    )
+    feeds_since: date = Field(
+        default=date(2010, 1, 1),
+        description="First month that feeds are loaded from; rows before it are set aside. Its day must be the first.",
+    )
+    console_port: Annotated[int, Field(ge=1, le=65535)] = Field(default=8501, description="Port of the console.")
+    dagster_port: Annotated[int, Field(ge=1, le=65535)] = Field(default=3000, description="Port of Dagster's UI.")
+    host: str = Field(default="127.0.0.1", description="Address that the web processes listen on.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+    operator: str = Field(
+        default="operator", min_length=1, description="Name that the console's actions are recorded under."
+    )
+    refresh_interval_s: Annotated[float, Field(gt=0, le=60)] = Field(
+        default=0.2, description="Pause of the list's refresher when nothing is dirty, seconds."
+    )
+    model_max_bytes: Annotated[int, Field(gt=0)] = Field(
+        default=200 * 1024 * 1024, description="Largest 3D model that is read, bytes."
+    )
+    model_time_limit_s: Annotated[float, Field(gt=0)] = Field(
+        default=60.0, description="Longest time that measuring one model may take before it is killed, seconds."
+    )
+    model_memory_limit_mb: Annotated[int, Field(ge=256)] = Field(
+        default=4096, description="Most memory (address space) that measuring one model may take, MiB."
+    )
+    vip_hours: Annotated[float, Field(ge=0)] = Field(
+        default=48.0, description="Hours by which a VIP customer's order should start earlier."
+    )
+    b2b_hours: Annotated[float, Field(ge=0)] = Field(
+        default=24.0, description="Hours by which a B2B customer's order should start earlier."
+    )
+    rush_hours: Annotated[float, Field(ge=0)] = Field(
+        default=72.0, description="Hours by which a rush order should start earlier."
+    )
+
+    @field_validator("home", "models_root")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path.expanduser().resolve() if path is not None else None
+
+    @field_validator("objects_url", "feeds_url")
+    @classmethod
+    def _absolute_folder(cls, url: str | None) -> str | None:
+        return str(Path(url).expanduser().resolve()) if url is not None and "://" not in url else url
+
+    @field_validator("database_url", "dagster_database_url")
+    @classmethod
+    def _is_postgres(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+            raise ValueError("must start with postgresql://")
+        return url
+
+    @property
+    def objects_location(self) -> str:
+        """Folder or URL of the object store."""
+        return self.objects_url or str(self.home / "objects")
+
+    @property
+    def feeds_location(self) -> str:
+        """Folder or URL of the feeds."""
+        return self.feeds_url or str(self.home / "shop" / "feeds")
+
+    @property
+    def models_location(self) -> Path:
+        """Folder below which the feeds' model paths lie."""
+        return self.models_root or self.home / "shop" / "models"
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting: `MES_HOME` for `home`."""
+    return f"{ENV_PREFIX}{name.upper()}"
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The variables that give a child process, whatever its working directory, the same settings."""
+    values = settings.model_dump()
+    return {variable(name): str(value) for name, value in values.items() if value is not None}
+
+
+@cache
+def load() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        BadConfiguration: a variable's value cannot be used; the message names the variable and says why, and never
+            repeats the value, which may hold a password.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'_'.join([ENV_PREFIX.rstrip('_'), *map(str, fault['loc'])]).upper()}: "
+            f"{fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise BadConfiguration(f"The configuration cannot be used. {faults}") from None

@@ -1,0 +1,22 @@
+"""Opens connections to Postgres; transactions begin at the edges, with `engine.begin()`."""
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import make_url
+
+
+def sqlalchemy_url(url: str) -> str:
+    """`postgresql://...` as SQLAlchemy wants it: psycopg 3 named, since a bare URL may mean another driver."""
+    return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def connect(url: str, *, application: str = "mes", pool_size: int = 5) -> Engine:
+    """An engine on the database at `url` (with or without a driver name), in UTC.
+
+    `application` names the process in `pg_stat_activity`.
+    """
+    return create_engine(
+        sqlalchemy_url(url),
+        pool_size=pool_size,
+        pool_pre_ping=True,
+        connect_args={"application_name": application, "options": "-c timezone=UTC", "connect_timeout": 10},
+    )

@@ -1,0 +1,424 @@
+"""The tables of the schemas `ops` (truth) and `raw` (feeds as they came); migrations are tested to agree with this."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    Enum,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+from mes.orders.life import FINISHED_STATUSES, Status
+
+OPS, RAW = "ops", "raw"
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+ORDER_STATUS = Enum(*(status.value for status in Status), name="order_status", schema=OPS, metadata=metadata)
+OPEN_PREDICATE = text(f"status not in ({', '.join(repr(status.value) for status in FINISHED_STATUSES)})")
+SHA256_PATTERN = "'^[0-9a-f]{64}$'"
+MONEY = Numeric(14, 2)
+TIME = DateTime(timezone=True)
+
+
+def _uuid_key(name: str) -> Column[object]:
+    return Column(name, UUID, primary_key=True, server_default=func.uuidv7())
+
+
+def _now(name: str) -> Column[object]:
+    return Column(name, TIME, nullable=False, server_default=func.now())
+
+
+customers = Table(
+    "customers",
+    metadata,
+    _uuid_key("customer_id"),
+    Column("source", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("name", Text),
+    Column("tier", Text, nullable=False, server_default="retail"),
+    _now("created_at"),
+    UniqueConstraint("source", "external_id"),
+    CheckConstraint("tier in ('retail', 'b2b', 'vip')", name="tier"),
+    schema=OPS,
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    _uuid_key("order_id"),
+    Column("source", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("customer_id", ForeignKey(customers.c.customer_id), nullable=False, index=True),
+    Column("status", ORDER_STATUS, nullable=False),
+    Column("status_since", TIME, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("placed_at", TIME, nullable=False),
+    Column("due_at", TIME),
+    Column("rush", Boolean, nullable=False, server_default=false()),
+    Column("currency", Text, nullable=False, server_default="USD"),
+    Column("paid", MONEY),
+    Column("hold_reason", Text),
+    Column("held_by", Text),
+    Column("held_since", TIME),
+    Column("assigned_to", Text),
+    Column("note", Text),
+    Column(
+        "overdue",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="Open and past due; flipped by the refresher when the time comes, so that no view asks the clock.",
+    ),
+    Column(
+        "live_from",
+        Integer,
+        comment="Version of the first live event: the outbox holds every event from it on; null while all is history.",
+    ),
+    Column("exported_at", TIME, comment="`updated_at` of the export that this order was last updated from."),
+    _now("created_at"),
+    _now("changed_at"),
+    UniqueConstraint("source", "external_id"),
+    CheckConstraint("version >= 1", name="version"),
+    CheckConstraint("(hold_reason is null) = (held_since is null)", name="hold"),
+    Index(
+        "ix_orders_becoming_overdue",
+        "due_at",
+        postgresql_where=text(f"not overdue and {OPEN_PREDICATE.text}"),
+    ),
+    schema=OPS,
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("model_id", Text, primary_key=True, comment="SHA-256 of the file's bytes, lower-case hexadecimal."),
+    Column("bytes", BigInteger, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("file_name", Text, nullable=False, comment="Name under which it was first seen; for people only."),
+    _now("created_at"),
+    CheckConstraint(f"model_id ~ {SHA256_PATTERN}", name="sha256"),
+    schema=OPS,
+)
+
+geometries = Table(
+    "geometries",
+    metadata,
+    Column("model_id", ForeignKey(models.c.model_id), primary_key=True),
+    Column("kernel_version", Integer, primary_key=True),
+    Column("triangles", BigInteger, nullable=False),
+    Column("volume_mm3", Double, nullable=False),
+    Column("area_mm2", Double, nullable=False),
+    Column("extent_x_mm", Double, nullable=False),
+    Column("extent_y_mm", Double, nullable=False),
+    Column("extent_z_mm", Double, nullable=False),
+    Column("bodies", Integer, nullable=False),
+    Column("closed", Boolean, nullable=False),
+    Column("open_edges", BigInteger, nullable=False),
+    Column("facing", Text, nullable=False),
+    Column("unit", Text, comment="Unit that the file states, if it states one."),
+    _now("measured_at"),
+    schema=OPS,
+)
+
+rate_cards = Table(
+    "rate_cards",
+    metadata,
+    Column(
+        "rate_card_id",
+        Text,
+        primary_key=True,
+        comment="Hash of the card's content: the same card is the same row.",
+    ),
+    Column("name", Text, nullable=False),
+    Column("valid_from", TIME, nullable=False),
+    Column("valid_to", TIME),
+    Column("card", JSONB, nullable=False),
+    _now("loaded_at"),
+    CheckConstraint("valid_to > valid_from", name="validity"),
+    Index("ix_rate_cards_valid_from", "valid_from"),
+    schema=OPS,
+)
+
+quotes = Table(
+    "quotes",
+    metadata,
+    _uuid_key("quote_id"),
+    Column("order_id", UUID),
+    Column("line", Integer),
+    Column("model_id", Text, nullable=False),
+    Column("kernel_version", Integer, nullable=False),
+    Column("rate_card_id", ForeignKey(rate_cards.c.rate_card_id), nullable=False),
+    Column("material", Text, nullable=False),
+    Column("finish", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("longest_side_mm", Numeric(12, 4)),
+    Column("rush", Boolean, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("stones", JSONB),
+    Column("engraving", JSONB),
+    Column("total", MONEY, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("breakdown", JSONB, nullable=False),
+    Column("valid_until", TIME, nullable=False),
+    Column("superseded_by", UUID),
+    _now("created_at"),
+    ForeignKeyConstraint(
+        ["model_id", "kernel_version"],
+        [geometries.c.model_id, geometries.c.kernel_version],
+        name="fk_quotes_geometry",
+    ),
+    Index("ix_quotes_order_id_line", "order_id", "line"),
+    schema=OPS,
+)
+
+order_items = Table(
+    "order_items",
+    metadata,
+    Column("order_id", ForeignKey(orders.c.order_id), primary_key=True),
+    Column("line", Integer, primary_key=True),
+    Column("model_id", ForeignKey(models.c.model_id), nullable=False),
+    Column("material", Text, nullable=False),
+    Column("finish", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("longest_side_mm", Numeric(12, 4)),
+    Column("stones", JSONB),
+    Column("engraving", JSONB),
+    Column("quote_id", ForeignKey(quotes.c.quote_id)),
+    CheckConstraint("quantity > 0", name="quantity"),
+    CheckConstraint("longest_side_mm > 0", name="longest_side"),
+    Index("ix_order_items_model_id", "model_id"),
+    Index("ix_order_items_unpriced", "order_id", postgresql_where=text("quote_id is null")),
+    schema=OPS,
+)
+
+order_events = Table(
+    "order_events",
+    metadata,
+    Column("order_id", UUID, nullable=False),
+    Column("sequence", Integer, nullable=False, comment="The order's version after this event."),
+    Column("type", Text, nullable=False, comment="The status moved to, or held, released, edited, assigned, ..."),
+    Column("occurred_at", TIME, nullable=False),
+    _now("recorded_at"),
+    Column("system", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text),
+    Column("live", Boolean, nullable=False, comment="False for history: it is not told to other systems."),
+    Column(
+        "inferred",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="No source reported it; life demands it.",
+    ),
+    Column(
+        "late",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="Arrived after the order had moved on.",
+    ),
+    Column("source_event_id", Text),
+    Column("data", JSONB),
+    # occurred_at belongs to the key because the partitions are by month of it; that (order_id, sequence) is unique
+    # follows from the order's row, which every writer locks
+    PrimaryKeyConstraint("order_id", "sequence", "occurred_at"),
+    schema=OPS,
+    postgresql_partition_by="RANGE (occurred_at)",
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("outbox_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("order_id", UUID, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("event", JSONB, nullable=False, comment="The CloudEvent as it will be published."),
+    _now("created_at"),
+    Column("published_at", TIME),
+    UniqueConstraint("order_id", "sequence"),
+    Index("ix_outbox_unpublished", "outbox_id", postgresql_where=text("published_at is null")),
+    schema=OPS,
+)
+
+dirty_orders = Table(
+    "dirty_orders",
+    metadata,
+    Column("mark_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("order_id", UUID, nullable=False),
+    _now("marked_at"),
+    schema=OPS,
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("quarantine_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("feed", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column(
+        "stage", Text, nullable=False, comment="`read`: refused while reading; `apply`: landed, but not applicable."
+    ),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("advice", Text, nullable=False),
+    Column("content", Text, nullable=False, comment="The row as it stands in the file, cut to 2,000 characters."),
+    Column("content_hash", Text, nullable=False),
+    _now("first_seen_at"),
+    _now("last_seen_at"),
+    Column("resolved_at", TIME, comment="When the file was loaded again without this bad row."),
+    UniqueConstraint("feed", "file", "line", "stage", "content_hash"),
+    CheckConstraint("stage in ('read', 'apply')", name="stage"),
+    Index("ix_quarantine_open", "feed", "file", postgresql_where=text("resolved_at is null")),
+    schema=OPS,
+)
+
+anomalies = Table(
+    "anomalies",
+    metadata,
+    Column("anomaly_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("order_id", ForeignKey(orders.c.order_id), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("advice", Text, nullable=False),
+    Column("feed", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    _now("found_at"),
+    UniqueConstraint("order_id", "kind"),
+    Index("ix_anomalies_kind", "kind"),
+    schema=OPS,
+)
+
+
+def _landing_columns() -> tuple[Column[object], ...]:
+    return (
+        Column(
+            "month",
+            Date,
+            nullable=False,
+            comment="Partition: first day of the month of the row's own time (UTC).",
+        ),
+        Column("file", Text, nullable=False),
+        Column("line", BigInteger, nullable=False),
+        _now("loaded_at"),
+        Column(
+            "applied_at",
+            TIME,
+            comment="When it was applied to `ops`; null while it waits (e.g. for its order).",
+        ),
+    )
+
+
+def _exported_orders(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("external_id", Text, nullable=False),
+        Column(
+            "row_hash",
+            Text,
+            nullable=False,
+            comment="Of the row's content: one row per order and distinct export.",
+        ),
+        Column("placed_at", TIME, nullable=False),
+        Column("due_at", TIME),
+        Column("updated_at", TIME, nullable=False),
+        Column("customer_external_id", Text, nullable=False),
+        Column("customer_name", Text),
+        Column("tier", Text, nullable=False),
+        Column("currency", Text, nullable=False),
+        Column("paid", MONEY),
+        Column("rush", Boolean, nullable=False),
+        Column("status", ORDER_STATUS, nullable=False),
+        Column(
+            "items",
+            JSONB,
+            nullable=False,
+            comment="As exported; `model` is a path or a model's id.",
+        ),
+        *_landing_columns(),
+        PrimaryKeyConstraint("external_id", "row_hash"),
+        Index(f"ix_{name}_month", "month"),
+        Index(f"ix_{name}_unapplied", "external_id", postgresql_where=text("applied_at is null")),
+        schema=RAW,
+    )
+
+
+shop_orders = _exported_orders("shop_orders")
+crm_orders = _exported_orders("crm_orders")
+
+model_files = Table(
+    "model_files",
+    metadata,
+    Column("model", Text, primary_key=True, comment="As the feeds name it: a path below the model root, or an id."),
+    Column("model_id", ForeignKey(models.c.model_id), comment="Null while it cannot be used; then kind says why."),
+    Column("kind", Text),
+    Column("reason", Text),
+    Column("advice", Text),
+    _now("checked_at"),
+    CheckConstraint("(model_id is null) = (kind is not null)", name="fault"),
+    schema=RAW,
+)
+
+crm_order_events = Table(
+    "crm_order_events",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("type", ORDER_STATUS, nullable=False),
+    Column("occurred_at", TIME, nullable=False),
+    *_landing_columns(),
+    Index("ix_crm_order_events_month", "month"),
+    Index("ix_crm_order_events_order", "source", "external_id"),
+    Index("ix_crm_order_events_unapplied", "source", "external_id", postgresql_where=text("applied_at is null")),
+    schema=RAW,
+)
+
+legacy_status_history = Table(
+    "legacy_status_history",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("type", ORDER_STATUS, nullable=False),
+    Column("occurred_at", TIME, nullable=False),
+    *_landing_columns(),
+    PrimaryKeyConstraint("source", "external_id", "type", "occurred_at"),
+    Index("ix_legacy_status_history_month", "month"),
+    Index(
+        "ix_legacy_status_history_unapplied",
+        "source",
+        "external_id",
+        postgresql_where=text("applied_at is null"),
+    ),
+    schema=RAW,
+)

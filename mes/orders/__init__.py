@@ -1,0 +1,1 @@
+"""Orders: their life, their tables, and the commands that change them."""

@@ -1,0 +1,97 @@
+"""Applies what the feeds landed to the orders: exports first, then the facts of each order's life.
+
+Everything is set-based: one pass over all orders that have something new, in the caller's transaction. Within a pass an
+order's facts are sorted by its life; a status that its export declares beats facts that contradict it; what is missing
+is recorded as inferred; what comes after the order has moved on is recorded late, at the next version.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from mes.db import query, scripts
+from mes.db.migrate import ensure_event_partitions
+from mes.orders import anomalies
+
+# each builds a temporary table from those before it; the SQL files say what
+_PREPARE = (
+    "1_exports",
+    "2_affected",
+    "3_facts",
+    "4_targets",
+    "5_chain",
+    "6_late_facts",
+    "7_edits",
+    "8_customers",
+)
+# one import at a time; the number is arbitrary and ours
+IMPORT_LOCK = 7_203_393
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What one pass changed."""
+
+    orders_new: int
+    orders_updated: int
+    events: int
+    anomalies: int
+
+
+def apply(conn: Connection, *, now: datetime) -> Applied:
+    """Apply all landed rows that were not applied yet; rows whose order or model is unknown go on waiting."""
+    conn.execute(text("select pg_advisory_xact_lock(:key)"), {"key": IMPORT_LOCK})
+    for step in _PREPARE:
+        scripts.run(conn, __package__, step)
+    _make_partitions(conn)
+    changed = scripts.run(conn, __package__, "9_orders", now=now).one()
+    scripts.run(conn, __package__, "10_items")
+    events = scripts.run(conn, __package__, "11_events").scalar_one()
+    found = anomalies.replace(conn)
+    for statement in (*_MARK_EXPORTS, *_MARK_FACTS):
+        conn.execute(text(statement))
+    conn.execute(text("drop table export, affected, fact, target, chain, late_fact, exported_item, edit"))
+    return Applied(changed.created, changed.updated, events, found)
+
+
+def waiting(conn: Connection) -> int:
+    """Facts that wait for their order to be exported."""
+    return query.number(conn, _WAITING)
+
+
+def _make_partitions(conn: Connection) -> None:
+    span = conn.execute(
+        text("""
+            select min(occurred_at)::date as first, max(occurred_at)::date as last
+            from (select occurred_at from chain union all select occurred_at from late_fact) as times
+        """)
+    ).one()
+    if span.first is not None:
+        ensure_event_partitions(conn, span.first, span.last)
+
+
+# Rows with an unusable model stay unapplied: they wait for the model, and are tried again with every load.
+_MARK_EXPORTS = tuple(
+    f"""
+    update raw.{table} as landed set applied_at = now()
+    where applied_at is null and not exists (
+        select from jsonb_array_elements(landed.items) as item
+        left join raw.model_files on model_files.model = item ->> 'model'
+        where model_files.model_id is null)
+    """
+    for table in ("shop_orders", "crm_orders")
+)
+_MARK_FACTS = tuple(
+    f"""
+    update raw.{table} as landed set applied_at = now()
+    from affected
+    where landed.applied_at is null
+        and landed.source = affected.source and landed.external_id = affected.external_id
+    """
+    for table in ("crm_order_events", "legacy_status_history")
+)
+_WAITING = """
+select (select count(*) from raw.crm_order_events where applied_at is null)
+    + (select count(*) from raw.legacy_status_history where applied_at is null)
+"""

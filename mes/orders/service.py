@@ -1,0 +1,122 @@
+"""Changes orders; the one place where a status, a hold or an assignment is decided."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from mes.clock import Clock, utc_now
+from mes.orders import life, repository
+from mes.orders.life import EventType, Status
+from mes.orders.model import Actor, IllegalTransition, NewEvent, Order, OrderHeld, ReasonMissing, VersionConflict
+
+
+def transition(
+    conn: Connection,
+    order_id: UUID,
+    to: Status,
+    by: Actor,
+    *,
+    reason: str | None = None,
+    expected_version: int | None = None,
+    clock: Clock = utc_now,
+) -> Order:
+    """Move one order and record the event, in the caller's transaction.
+
+    Raises:
+        NoSuchOrder: there is none with this id.
+        VersionConflict: the order is not at `expected_version`.
+        OrderHeld: it is on hold, and the move is no cancellation.
+        IllegalTransition: `by`'s system may not make this move from the order's status.
+        ReasonMissing: the move needs a reason (rework).
+    """
+    order = _locked(conn, order_id, expected_version)
+    move = life.find_move(order.status, to)
+    if move is None or by.system not in move.by:
+        raise IllegalTransition(order_id=order_id, status=order.status, to=to, by=by.system)
+    if order.held and not life.may_move_while_held(to):
+        raise OrderHeld(order_id=order_id, status=order.status, to=to, hold_reason=order.hold_reason)
+    if move.needs_reason and not reason:
+        raise ReasonMissing(order_id=order_id, to=to)
+    now = clock()
+    moved = replace(order, status=to, status_since=now)
+    return repository.change(conn, order, moved, NewEvent(to, now, by, reason))
+
+
+def hold(
+    conn: Connection,
+    order_id: UUID,
+    by: Actor,
+    reason: str,
+    *,
+    expected_version: int | None = None,
+    clock: Clock = utc_now,
+) -> Order:
+    """Stop an open order until a person releases it; holding a held order changes nothing.
+
+    Raises:
+        NoSuchOrder, VersionConflict: as for `transition`.
+        IllegalTransition: the order is finished.
+        ReasonMissing: `reason` is empty.
+    """
+    order = _locked(conn, order_id, expected_version)
+    if order.status in life.FINISHED_STATUSES:
+        raise IllegalTransition("A finished order cannot be held.", order_id=order_id, status=order.status)
+    if not reason.strip():
+        raise ReasonMissing(order_id=order_id)
+    if order.held:
+        return order
+    now = clock()
+    held = replace(order, hold_reason=reason, held_by=by.name, held_since=now)
+    return repository.change(conn, order, held, NewEvent(EventType.HELD, now, by, reason))
+
+
+def release(
+    conn: Connection,
+    order_id: UUID,
+    by: Actor,
+    *,
+    reason: str | None = None,
+    expected_version: int | None = None,
+    clock: Clock = utc_now,
+) -> Order:
+    """Let a held order move again; releasing a free order changes nothing.
+
+    Raises:
+        NoSuchOrder, VersionConflict: as for `transition`.
+    """
+    order = _locked(conn, order_id, expected_version)
+    if not order.held:
+        return order
+    now = clock()
+    free = replace(order, hold_reason=None, held_by=None, held_since=None)
+    return repository.change(conn, order, free, NewEvent(EventType.RELEASED, now, by, reason))
+
+
+def write_note(
+    conn: Connection,
+    order_id: UUID,
+    by: Actor,
+    note: str | None,
+    *,
+    expected_version: int | None = None,
+    clock: Clock = utc_now,
+) -> Order:
+    """Replace the order's note to the workshop (an `edited` event); the same note again changes nothing.
+
+    Raises:
+        NoSuchOrder, VersionConflict: as for `transition`.
+    """
+    order = _locked(conn, order_id, expected_version)
+    note = (note or "").strip() or None
+    if note == order.note:
+        return order
+    event = NewEvent(EventType.EDITED, clock(), by, data={"note": {"from": order.note, "to": note}})
+    return repository.change(conn, order, replace(order, note=note), event)
+
+
+def _locked(conn: Connection, order_id: UUID, expected_version: int | None) -> Order:
+    order = repository.lock(conn, order_id)
+    if expected_version is not None and order.version != expected_version:
+        raise VersionConflict(order_id=order_id, expected_version=expected_version, version=order.version)
+    return order
