@@ -1,0 +1,1 @@
+"""Feeds: files that shop, CRM and the old system export, landed and checked."""

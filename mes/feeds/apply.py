@@ -1,0 +1,56 @@
+"""Applies landed rows to the orders, and sets aside, with their reason, the orders whose models cannot be used."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+from sqlalchemy import Connection, text
+
+from mes.feeds import quarantine
+from mes.feeds.catalogue import FEEDS, Feed, Kind
+from mes.feeds.read import FAULT_COLUMNS
+from mes.orders import history
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one pass changed, and what is left over."""
+
+    applied: history.Applied
+    quarantined: int
+    waiting: int
+
+
+def apply(conn: Connection, *, now: datetime) -> Report:
+    """Apply all landed rows that were not applied yet, in the caller's transaction."""
+    applied = history.apply(conn, now=now)
+    quarantined = sum(_set_aside(conn, feed) for feed in FEEDS if feed.kind is Kind.ORDER)
+    return Report(applied, quarantined, history.waiting(conn))
+
+
+def _set_aside(conn: Connection, feed: Feed) -> int:
+    rows = conn.execute(
+        text(f"""
+            select landed.line, to_jsonb(landed)::text as raw, fault.kind,
+                format('item %s: %s', fault.line, fault.reason) as reason, fault.advice, landed.file
+            from {feed.table} as landed
+            cross join lateral (
+                select item ->> 'line' as line, coalesce(model_files.kind, 'missing_model') as kind,
+                    coalesce(model_files.reason, 'the model was not looked up yet') as reason,
+                    coalesce(model_files.advice, 'Load the feed again.') as advice
+                from jsonb_array_elements(landed.items) as item
+                left join raw.model_files on model_files.model = item ->> 'model'
+                where model_files.model_id is null
+                order by (item ->> 'line')::integer
+                limit 1
+            ) as fault
+            where landed.applied_at is null
+        """)
+    ).all()
+    faults = pl.DataFrame([tuple(row) for row in rows], schema={**FAULT_COLUMNS, "file": pl.String}, orient="row")
+    known = conn.execute(
+        text("select distinct file from ops.quarantine where feed = :feed and stage = 'apply' and resolved_at is null"),
+        {"feed": feed.name},
+    )
+    files = {str(file) for (file,) in known} | set(faults["file"])
+    return quarantine.replace(conn, feed, quarantine.Stage.APPLY, faults, sorted(files))

@@ -1,0 +1,95 @@
+"""Finds and fetches feed files, from a folder or an object store, the same way."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore.store import LocalStore, from_url
+
+from mes.errors import MesError
+from mes.feeds.catalogue import Feed
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet")
+
+
+class UnreadableFeed(MesError):
+    """A feed's file cannot be read as a whole; nothing of it was loaded."""
+
+    code = "unreadable_feed"
+
+
+@dataclass(frozen=True)
+class FeedFile:
+    """One file of a feed: its path below the feeds' root, and its bytes."""
+
+    path: str
+    content: bytes
+
+    @property
+    def suffix(self) -> str:
+        """Its format, told by the end of its name: `.jsonl`, `.ndjson`, `.csv` or `.parquet`."""
+        return Path(self.path).suffix.lower()
+
+
+class FeedFolder:
+    """The place where senders put their files: a folder, or a URL such as `s3://bucket/prefix`.
+
+    A feed is all files whose path begins with its stem: `shop/orders.jsonl`, `shop/orders-2026-11.csv`,
+    `shop/orders/2026/11.parquet`.
+    """
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+
+    def files(self, feed: Feed) -> Iterator[FeedFile]:
+        """The feed's files, by path.
+
+        Raises:
+            UnreadableFeed: the place or a file in it cannot be read.
+        """
+        store = self._open()
+        try:
+            for path in self.paths(feed):
+                yield FeedFile(path, bytes(obstore.get(store, path).bytes()))
+        except (OSError, obstore.exceptions.BaseError) as error:
+            raise UnreadableFeed(self._explain(str(error))) from error
+
+    def paths(self, feed: Feed) -> list[str]:
+        """The paths of the feed's files, sorted.
+
+        Raises:
+            UnreadableFeed: the place cannot be listed.
+        """
+        sender = feed.stem.split("/", maxsplit=1)[0]
+        try:
+            listed = [entry["path"] for batch in obstore.list(self._open(), prefix=sender) for entry in batch]
+        except (OSError, obstore.exceptions.BaseError) as error:
+            raise UnreadableFeed(self._explain(str(error))) from error
+        return sorted(path for path in listed if _belongs(path, feed))
+
+    def _open(self) -> "ObjectStore":
+        if "://" in self.location:
+            try:
+                return from_url(self.location)
+            except obstore.exceptions.BaseError as error:
+                raise UnreadableFeed(self._explain(str(error))) from error
+        folder = Path(self.location)
+        if not folder.is_dir():
+            raise UnreadableFeed(self._explain("there is no such folder"))
+        return LocalStore(prefix=folder)
+
+    def _explain(self, why: str) -> str:
+        return (
+            f"The feeds at {self.location} cannot be read: {why}. Check MES_FEEDS_URL (or --feeds), that the place "
+            f"exists, and that this process may read it."
+        )
+
+
+def _belongs(path: str, feed: Feed) -> bool:
+    rest = path.removeprefix(feed.stem)
+    return rest != path and rest[:1] in {".", "-", "_", "/"} and path.lower().endswith(SUFFIXES)
