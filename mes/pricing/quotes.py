@@ -1,0 +1,231 @@
+"""Gives every item of an order its quote, from dbt's pricing inputs; many at once, by the same definition as one."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+from sqlalchemy import Connection, text
+
+from mes.clock import Clock, utc_now
+from mes.db import query
+from mes.db.copy import copy_frame, read_frame
+from mes.errors import MesError
+from mes.orders import repository, service
+from mes.orders.life import EventType, Status, System
+from mes.orders.model import Actor, NewEvent
+from mes.pricing import rate_store
+from mes.pricing.cost_model import PROBLEMS, breakdown, price
+from mes.pricing.options import Engraving
+from mes.pricing.rate_card import RateCard
+from mes.pricing.rate_frame import rate_frame
+from mes.pricing.stone_lines import STONES
+
+# a row with its breakdown takes some 3 kB: this keeps a batch under 100 MB
+BATCH = 25_000
+PRICER = Actor(System.MES, "pricing")
+NO_RATE_CARD = "No rate card was valid when the order was placed; load one that covers the day (`mes rates load`)."
+
+_INPUTS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "order_id": pl.String,
+    "line": pl.Int32,
+    "model_id": pl.String,
+    "kernel_version": pl.Int32,
+    "volume_mm3": pl.Float64,
+    "area_mm2": pl.Float64,
+    "extent_x_mm": pl.Float64,
+    "extent_y_mm": pl.Float64,
+    "extent_z_mm": pl.Float64,
+    "closed": pl.Boolean,
+    "facing": pl.String,
+    "open_edges": pl.Int64,
+    "material": pl.String,
+    "finish": pl.String,
+    "quantity": pl.Int64,
+    "longest_side_mm": pl.Float64,
+    "stones": pl.String,
+    "engraving": pl.String,
+    "rush": pl.Boolean,
+    "tier": pl.String,
+    "rate_card": pl.String,
+    "status": pl.String,
+    "is_open": pl.Boolean,
+    "placed_at": pl.String,
+}
+_SELECT = ", ".join("rate_card_id as rate_card" if name == "rate_card" else name for name in _INPUTS)
+
+
+class InputsNotBuilt(MesError):
+    """dbt has not built the pricing inputs yet; run `mes ingest` or `dbt build` first."""
+
+    code = "inputs_not_built"
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """What one pass did: quotes made, orders that moved on or were held, and items without a price by problem."""
+
+    quotes: int
+    priced_orders: int
+    held_orders: int
+    problems: dict[str, int]
+
+
+def quote_items(
+    conn: Connection,
+    order_ids: Sequence[UUID] | None = None,
+    *,
+    clock: Clock = utc_now,
+    progress: Callable[[int], None] = lambda _done: None,
+) -> Quoted:
+    """Price all items that have no quote yet (of `order_ids`, or of all orders), in the caller's transaction.
+
+    A submitted order whose items are all priced moves to PRICE_CALCULATED. An open order whose price cannot be trusted
+    (the model is open or inside out, or there is no price) is held for a person. History and finished orders get their
+    quotes silently.
+
+    Raises:
+        InputsNotBuilt: dbt has not built `marts.pricing_inputs`.
+    """
+    if query.flag(conn, "select to_regclass('marts.pricing_inputs') is null"):
+        raise InputsNotBuilt
+    inputs = _unpriced(conn, order_ids)
+    cards = rate_store.by_id(conn, inputs["rate_card"].drop_nulls().unique().to_list())
+    rates = rate_frame(list(cards.values()))
+    problems: dict[str, int] = {}
+    quotes = 0
+    for batch in inputs.iter_slices(BATCH):
+        priced = price(batch, rates)
+        good = priced.filter(pl.col("problem").is_null())
+        _write(conn, good, cards)
+        for problem, count in priced.drop_nulls("problem").group_by("problem").len().iter_rows():
+            problems[problem] = problems.get(problem, 0) + count
+        quotes += good.height
+        progress(quotes)
+    outcomes = _conclude(conn, inputs.filter(pl.col("is_open")), clock)
+    return Quoted(quotes, outcomes["priced"], outcomes["held"], problems)
+
+
+def _unpriced(conn: Connection, order_ids: Sequence[UUID] | None) -> pl.DataFrame:
+    which = "quote_id is null"
+    values: dict[str, object] = {}
+    if order_ids is not None:
+        which += " and order_id = any(%(ids)s::uuid[])"
+        values["ids"] = [str(order_id) for order_id in order_ids]
+    # `placed_at` comes as ISO 8601, whatever DateStyle says
+    select = _SELECT.replace("placed_at", "to_json(placed_at) #>> '{}'")
+    rows = f"select {select} from marts.pricing_inputs where {which} order by order_id, line"
+    frame = read_frame(conn, rows, _INPUTS, **values)
+    return frame.with_columns(
+        pl.col("stones").str.json_decode(STONES) if frame["stones"].count() else pl.lit(None, STONES).alias("stones"),
+        pl.col("engraving").map_elements(_characters, return_dtype=pl.Int64).fill_null(0).alias("engraving_characters"),
+        pl.col("engraving").alias("engraving_json"),
+        pl.col("stones").alias("stones_json"),
+        pl.col("placed_at").str.to_datetime("%+", time_zone="UTC"),
+    )
+
+
+def _characters(engraving: str) -> int:
+    return Engraving.model_validate_json(engraving).characters
+
+
+def _write(conn: Connection, priced: pl.DataFrame, cards: dict[str, RateCard]) -> None:
+    if priced.is_empty():
+        return
+    valid_days = {card_id: timedelta(days=card.terms.quote_valid_days) for card_id, card in cards.items()}
+    rows = priced.select(
+        "order_id",
+        "line",
+        "model_id",
+        "kernel_version",
+        pl.col("rate_card").alias("rate_card_id"),
+        "material",
+        "finish",
+        "quantity",
+        "longest_side_mm",
+        "rush",
+        "tier",
+        pl.col("stones_json").alias("stones"),
+        pl.col("engraving_json").alias("engraving"),
+        "total",
+        "currency",
+        (pl.col("placed_at") + pl.col("rate_card").replace_strict(valid_days, return_dtype=pl.Duration("us"))).alias(
+            "valid_until"
+        ),
+    ).with_columns(pl.Series("breakdown", [_as_json(row) for row in priced.iter_rows(named=True)], dtype=pl.String))
+    conn.execute(text("create temporary table quoted (like ops.quotes including defaults) on commit drop"))
+    copy_frame(conn, rows, "quoted")
+    conn.execute(text("insert into ops.quotes select * from quoted"))
+    conn.execute(
+        text("""
+            update ops.quotes as older set superseded_by = quoted.quote_id
+            from quoted
+            where older.order_id = quoted.order_id and older.line = quoted.line
+                and older.quote_id <> quoted.quote_id and older.superseded_by is null
+        """)
+    )
+    conn.execute(
+        text("""
+            update ops.order_items as item set quote_id = quoted.quote_id
+            from quoted where item.order_id = quoted.order_id and item.line = quoted.line
+        """)
+    )
+    conn.execute(text("drop table quoted"))
+
+
+def _as_json(row: dict[str, Any]) -> str:
+    return json.dumps([asdict(line) for line in breakdown(row)], default=str)
+
+
+def _conclude(conn: Connection, inputs: pl.DataFrame, clock: Clock) -> dict[str, int]:
+    """Move or hold the open orders that were looked at; one by one, since each is a decision with its event."""
+    done = {"priced": 0, "held": 0}
+    for order_id in inputs["order_id"].unique(maintain_order=True):
+        order = repository.lock(conn, UUID(order_id))
+        total, was, doubts = _state(conn, order.order_id)
+        if total is not None and was is not None and was != total and order.status not in {Status.INITIATED, Status.SUBMITTED}:
+            event = NewEvent(EventType.REPRICED, clock(), PRICER, data={"total": {"from": str(was), "to": str(total)}})
+            order = repository.change(conn, order, order, event)
+        if total is not None and order.status is Status.SUBMITTED and not order.held:
+            order = service.transition(conn, order.order_id, Status.PRICE_CALCULATED, PRICER, clock=clock)
+            done["priced"] += 1
+        if doubts and not order.held:
+            service.hold(conn, order.order_id, PRICER, doubts, clock=clock)
+            done["held"] += 1
+    return done
+
+
+def _state(conn: Connection, order_id: UUID) -> tuple[Any, Any, str]:
+    row = conn.execute(
+        text("""
+            select
+                case when bool_and(quotes.quote_id is not null) then sum(quotes.total) end as total,
+                case when bool_and(older.total is not null) then sum(older.total) end as was,
+                coalesce(string_agg(doubt.reason, '; ' order by items.line), '') as doubts
+            from marts.pricing_inputs as items
+            left join ops.quotes using (quote_id)
+            left join lateral (
+                select total from ops.quotes as earlier
+                where earlier.order_id = items.order_id and earlier.line = items.line
+                    and earlier.superseded_by = items.quote_id
+                limit 1
+            ) as older on true
+            cross join lateral (
+                select 'item ' || items.line || ': ' || case
+                    when not items.closed then
+                        'the model is open at ' || items.open_edges || ' edges, so its volume and price are a guess'
+                    when items.facing <> 'outward' then
+                        'the model is turned inside out (' || items.facing || '), so its volume and price are a guess'
+                    when items.rate_card_id is null then :no_rate_card
+                    when items.quote_id is null then 'there is no price for it: ' || :problems
+                end as reason
+            ) as doubt
+            where items.order_id = :order_id
+        """),
+        {"order_id": order_id, "no_rate_card": NO_RATE_CARD, "problems": PROBLEMS["bad_geometry"]},
+    ).one()
+    return row.total, row.was, row.doubts
+
