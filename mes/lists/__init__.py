@@ -1,0 +1,1 @@
+"""The order list: read by key, refreshed from what is dirty."""

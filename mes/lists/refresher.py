@@ -1,0 +1,115 @@
+"""Merges changed orders into the order list, from dbt's view, so that an action shows without a dbt run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from mes.db import query
+
+LIST, VIEW = "marts.order_list", "marts.order_list_live"
+# dbt takes this lock alone while it builds the list, refreshers share it; `refresh_lock` in dbt_project.yml
+REFRESH_LOCK = 7_203_394
+# a merge of 1,000 orders takes some 10 ms: long enough to be worth a statement, short enough to be seen at once
+BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What one batch did: orders merged, and marks taken for them."""
+
+    orders: int
+    marks: int
+
+
+def is_built(conn: Connection) -> bool:
+    """Whether dbt has built the list and its view."""
+    return query.flag(
+        conn, "select to_regclass(:list) is not null and to_regclass(:view) is not null", list=LIST, view=VIEW
+    )
+
+
+def refresh_batch(conn: Connection, limit: int = BATCH) -> Refreshed:
+    """Take up to `limit` dirty marks and merge their orders, in the caller's transaction.
+
+    Marks are deleted with the work, so a crash leaves both undone. An order is locked while it is merged (an advisory
+    lock, which no writer waits for), and the merge reads the view after that: whoever merges an order last has seen all
+    that was committed before its mark.
+    """
+    conn.execute(text("select pg_advisory_xact_lock_shared(:key)"), {"key": REFRESH_LOCK})
+    taken = conn.execute(
+        text("""
+            with due as materialized (
+                select mark_id, order_id from ops.dirty_orders order by mark_id limit :limit for update skip locked
+            ), ours as materialized (
+                select order_id from (select distinct order_id from due) as orders
+                where pg_try_advisory_xact_lock(hashtextextended(order_id::text, :key))
+            ), deleted as (
+                delete from ops.dirty_orders using due
+                where dirty_orders.mark_id = due.mark_id and due.order_id in (select order_id from ours)
+                returning dirty_orders.order_id
+            )
+            select order_id, count(*) as marks from deleted group by order_id
+        """),
+        {"limit": limit, "key": REFRESH_LOCK},
+    ).all()
+    orders = [row.order_id for row in taken]
+    if orders:
+        _merge(conn, orders)
+    return Refreshed(len(orders), sum(row.marks for row in taken))
+
+
+def refresh_now(conn: Connection, order_ids: Sequence[UUID]) -> None:
+    """Merge these orders at once, in the caller's transaction: what I just did is on my screen.
+
+    Their marks stay, so the refresher merges them again after the commit.
+    """
+    if order_ids and is_built(conn):
+        _merge(conn, list(order_ids))
+
+
+def flip_overdue(conn: Connection) -> int:
+    """Mark open orders whose due date has passed; gives how many. An index finds them, whatever the table's size."""
+    flipped = conn.execute(
+        text("""
+            update ops.orders set overdue = true, changed_at = now()
+            where not overdue and status not in ('SHIPPED', 'CLOSED', 'CANCELLED') and due_at < now()
+        """)
+    )
+    return int(flipped.rowcount)
+
+
+def backlog(conn: Connection) -> int:
+    """Dirty marks that wait."""
+    return query.number(conn, "select count(*) from ops.dirty_orders")
+
+
+def _merge(conn: Connection, order_ids: list[UUID]) -> None:
+    conn.execute(text(_merge_statement(tuple(_columns(conn)))), {"ids": order_ids})
+
+
+def _columns(conn: Connection) -> Sequence[str]:
+    """The list's columns: dbt decides them, so they are asked for, not written down."""
+    rows = conn.execute(
+        text("""
+            select attname from pg_attribute
+            where attrelid = to_regclass(:list) and attnum > 0 and not attisdropped order by attnum
+        """),
+        {"list": LIST},
+    )
+    return [str(name) for (name,) in rows]
+
+
+@cache
+def _merge_statement(columns: tuple[str, ...]) -> str:
+    values = ", ".join(f"live.{column}" for column in columns)
+    updates = ", ".join(f"{column} = live.{column}" for column in columns if column != "order_id")
+    return f"""
+        merge into {LIST} as list
+        using (select * from {VIEW} where order_id = any(cast(:ids as uuid[]))) as live
+        on list.order_id = live.order_id
+        when matched and live.version >= list.version then update set {updates}
+        when not matched then insert ({", ".join(columns)}) values ({values})
+    """
