@@ -1,0 +1,1 @@
+"""Dagster's assets: what is made from what; thin edges on `mes`."""

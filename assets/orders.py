@@ -1,0 +1,117 @@
+"""From landed rows to orders: models measured, exports and facts applied, items priced."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.feeds import FEED_ASSETS
+from assets.metadata import counts
+from assets.resources import Database, Models
+from mes.clock import utc_now
+from mes.config import load as load_settings
+from mes.feeds import apply as apply_feeds
+from mes.models import intake
+from mes.orders import anomalies
+from mes.pricing import quotes as quoting
+from mes.pricing import rate_cards, rate_store
+
+_RAW_KEYS = [feed.key for feed in FEED_ASSETS]
+_ORDERS = dg.AssetKey(["ops", "orders"])
+_LIFE = {
+    "customers": "Customers, per source.",
+    "orders": "Orders with their status and version.",
+    "order_items": "What each order consists of.",
+    "order_events": "Every order's life, event by event.",
+    "anomalies": "What sources say about an order that cannot be true together.",
+}
+
+
+@dg.asset(
+    key=["ops", "geometries"],
+    group_name="pricing",
+    kinds={"python"},
+    deps=_RAW_KEYS[:2],
+    description="Every model that orders name, stored by its content and measured once, in a process that is confined.",
+)
+def geometries(context: dg.AssetExecutionContext, database: Database, models: Models) -> dg.MaterializeResult[None]:
+    """Take in the models of landed orders."""
+    with database.begin() as conn:
+        taken = intake.take_in(
+            conn,
+            intake.names_wanted(conn),
+            store=models.store,
+            root=load_settings().models_location,
+            limits=models.limits,
+            progress=lambda name, done, of: context.log.info("measured %s (%d of %d)", name, done, of),
+        )
+    return dg.MaterializeResult(metadata={"named": taken.names, "new": taken.new, "unusable": taken.unusable})
+
+
+@dg.asset(
+    key=["ops", "rate_cards"],
+    group_name="pricing",
+    kinds={"yaml"},
+    description="Prices and rates by validity. The shipped sample is loaded where there is none; see `mes rates load`.",
+)
+def cards(database: Database) -> dg.MaterializeResult[None]:
+    """Have rates to price with."""
+    with database.begin() as conn:
+        new = rate_store.load(conn, rate_cards.load_sample()) if rate_store.is_empty(conn) else 0
+    return dg.MaterializeResult(metadata={"new": new})
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            ["ops", name],
+            group_name="orders",
+            kinds={"postgres"},
+            deps=[*_RAW_KEYS, geometries.key],
+            description=description,
+        )
+        for name, description in _LIFE.items()
+    ],
+    name="apply_feeds",
+)
+def orders(database: Database) -> Iterator[dg.MaterializeResult[None]]:
+    """Apply landed exports and facts to the orders, in one transaction."""
+    with database.begin() as conn:
+        report = apply_feeds.apply(conn, now=utc_now())
+        kinds = anomalies.counts(conn)
+    metadata = {
+        "customers": {},
+        "orders": {
+            "new": report.applied.orders_new,
+            "updated": report.applied.orders_updated,
+            "quarantined": report.quarantined,
+        },
+        "order_items": {},
+        "order_events": {"recorded": report.applied.events, "waiting_for_their_order": report.waiting},
+        "anomalies": {"by_kind": counts("kind", kinds)},
+    }
+    for name in _LIFE:
+        yield dg.MaterializeResult(asset_key=["ops", name], metadata=metadata[name])
+
+
+@dg.asset(
+    key=["ops", "quotes"],
+    group_name="pricing",
+    kinds={"polars", "postgres"},
+    deps=[["marts", "pricing_inputs"]],
+    description="A price with its breakdown for every item, by the rate card valid when the order was placed.",
+)
+def quotes(database: Database) -> dg.MaterializeResult[None]:
+    """Price what has no price yet; move or hold the open orders among it."""
+    with database.begin() as conn:
+        quoted = quoting.quote_items(conn)
+    return dg.MaterializeResult(
+        metadata={
+            "quotes": quoted.quotes,
+            "orders_priced": quoted.priced_orders,
+            "orders_held": quoted.held_orders,
+            "problems": counts("problem", quoted.problems),
+        }
+    )
+
+
+ORDER_ASSETS = (geometries, cards, orders, quotes)

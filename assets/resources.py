@@ -1,0 +1,71 @@
+"""What assets are handed: the database, the feeds, the object store; each from the typed settings."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+import dagster as dg
+from pydantic import PrivateAttr
+from sqlalchemy import Connection, Engine
+
+from mes import config
+from mes.db import engine
+from mes.errors import MesError
+from mes.feeds.files import FeedFolder
+from mes.models.sandbox import Limits
+from mes.models.store import ObjectStore
+
+
+class NoDatabase(MesError):
+    """Set MES_DATABASE_URL, or start the system with `mes up`, which sets it for Dagster."""
+
+    code = "no_database"
+
+
+class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Postgres, the truth."""
+
+    _engine: Engine | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
+        """Open the pool of this run."""
+        url = config.load().database_url
+        if url is None:
+            raise NoDatabase
+        self._engine = engine.connect(url, application="mes-dagster", pool_size=2)
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
+        """Close it."""
+        if self._engine is not None:
+            self._engine.dispose()
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction: committed at the end of the block, rolled back if it fails."""
+        if self._engine is None:
+            raise NoDatabase
+        with self._engine.begin() as connection:
+            yield connection
+
+
+class Feeds(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The folder or URL where shop, CRM and the old system put their exports."""
+
+    @property
+    def folder(self) -> FeedFolder:
+        """The place, as configured."""
+        return FeedFolder(config.load().feeds_location)
+
+
+class Models(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The object store, and how models get into it."""
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """Where models, pictures and raw months are kept."""
+        return ObjectStore(config.load().objects_location)
+
+    @property
+    def limits(self) -> Limits:
+        """How much one model may take."""
+        return Limits.of(config.load())

@@ -1,0 +1,39 @@
+"""Builds dbt's models when they are not the project's: `python -m pipelines.build_read_models [--full]`."""
+
+import argparse
+import sys
+
+from sqlalchemy import text
+
+from assets import dbt_project
+from mes import config
+from mes.db import engine
+from mes.errors import MesError
+from mes.observability import logs
+
+
+def main() -> int:
+    """Compare what the database was built from with the project; build and note it where they differ."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.build_read_models", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="rebuild every table from nothing")
+    full = parser.parse_args().full
+    settings = config.load()
+    logs.configure("build", settings.log_level)
+    if settings.database_url is None:
+        raise MesError("MES_DATABASE_URL is not set; `mes up` sets it for the processes that it starts.")
+    database = engine.connect(settings.database_url, application="mes-build")
+    with database.begin() as conn:
+        noted = conn.execute(
+            text("select obj_description(oid, 'pg_namespace') as note from pg_namespace where nspname = 'marts'")
+        ).one_or_none()
+    wanted = dbt_project.fingerprint()
+    if full or noted is None or noted.note != wanted:
+        dbt_project.run("build", "--quiet", *(["--full-refresh"] if full else []))
+        with database.begin() as conn:
+            conn.execute(text(f"comment on schema marts is '{wanted}'"))
+    database.dispose()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Runs the main job once, in this process, for the months that the feeds hold: `python -m pipelines.main_job`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+import dagster as dg
+
+from assets.partitions import MONTHS
+from mes import config
+from mes.clock import utc_now
+from mes.errors import MesError
+from mes.feeds import land
+from mes.feeds.catalogue import FEEDS
+from mes.feeds.files import FeedFolder
+from pipelines.definitions import MAIN_JOB, defs
+
+_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+class MainJobFailed(MesError):
+    """The main job failed; nothing of the failed step was kept. Dagster's UI shows the run."""
+
+    code = "main_job_failed"
+
+
+def main() -> int:
+    """Tell each finished step on standard output, as one JSON object a line."""
+    argparse.ArgumentParser(prog="python -m pipelines.main_job", description=__doc__).parse_args()
+    try:
+        run()
+    except MesError as error:
+        tell(error=str(error), code=error.code)
+        return 1
+    return 0
+
+
+def run() -> None:
+    """Materialize everything for the months from the feeds' first row to the last.
+
+    Raises:
+        UnreadableFeed: the feeds cannot be read; nothing was touched.
+        MainJobFailed: a step failed; which and why was logged and told.
+    """
+    tell(step="feeds", state="reading")
+    months = _months()
+    tell(step="feeds", state="found", months=len(months))
+    keys = MONTHS.get_partition_keys()
+    first, last = (min(months).isoformat(), max(months).isoformat()) if months else (keys[-1], keys[-1])
+    with dg.DagsterInstance.get() as instance:
+        job = defs.resolve_job_def(MAIN_JOB)
+        result = job.execute_in_process(
+            instance=instance,
+            tags={_RANGE_START: first, _RANGE_END: last},
+            raise_on_error=False,
+        )
+    failures = list(_failures(result))
+    for step, why in failures:
+        tell(step=step, state="failed", why=why)
+    if failures or not result.success:
+        raise MainJobFailed(run=result.run_id, steps=", ".join(step for step, _ in failures))
+    tell(run=result.run_id, state="done")
+
+
+def tell(**facts: object) -> None:
+    """One line for whoever started this process."""
+    print(json.dumps(facts, default=str), flush=True)  # noqa: T201 - standard output is this process's protocol
+
+
+def _months() -> set[date]:
+    settings = config.load()
+    folder = FeedFolder(settings.feeds_location)
+    since = datetime.combine(settings.feeds_since, datetime.min.time(), UTC)
+    return {month for feed in FEEDS for month in land.months_in(feed, folder, now=utc_now(), since=since)}
+
+
+def _failures(result: dg.ExecuteInProcessResult) -> Iterator[tuple[str, str]]:
+    for event in result.get_step_failure_events():
+        error = event.step_failure_data.error
+        cause = error.cause if error and error.cause else error
+        yield str(event.step_key), cause.message.strip() if cause else "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
