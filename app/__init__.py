@@ -1,0 +1,1 @@
+"""The console: pages for operators and managers, made with Streamlit."""

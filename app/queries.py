@@ -1,0 +1,215 @@
+"""The console's door for reading: opens connections, asks `mes`, and names what is wrong when it cannot."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+import streamlit as st
+from obstore.exceptions import BaseError as StoreFailed
+from psycopg.errors import InvalidSchemaName, UndefinedColumn, UndefinedTable
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+
+from mes import config
+from mes.db import engine as db
+from mes.errors import MesError
+from mes.lists import counts, order_details, order_list, quarantine
+from mes.lists.counts import OpenCounts
+from mes.lists.order_details import Anomaly, Geometry, Item, ItemPrice, OrderDetails
+from mes.lists.order_list import Filter, Key, ListedOrder, Page, Scope
+from mes.lists.quarantine import ANOMALIES, BAD_ROWS, BadRow, Findings, Group, OrderAnomaly, Turn
+from mes.models.store import ObjectStore
+from mes.orders.life import FINISHED_STATUSES, OPEN_STATUSES, EventType, Status
+from mes.orders.model import Event, Order
+from mes.reports import throughput as throughput_report
+from mes.reports.throughput import Week
+
+__all__ = [
+    "ANOMALIES",
+    "BAD_ROWS",
+    "FINISHED_STATUSES",
+    "OPEN_STATUSES",
+    "Anomaly",
+    "BadRow",
+    "Event",
+    "EventType",
+    "Filter",
+    "Findings",
+    "Geometry",
+    "Group",
+    "Item",
+    "ItemPrice",
+    "Key",
+    "ListedOrder",
+    "OpenCounts",
+    "Order",
+    "OrderAnomaly",
+    "OrderDetails",
+    "Page",
+    "Scope",
+    "Status",
+    "Turn",
+    "Week",
+]
+
+_POOL = 10  # people on one console share these; a page holds one for some milliseconds
+
+
+class NoDatabase(MesError):
+    """The console does not know its database: start everything with `mes up`, or set MES_DATABASE_URL."""
+
+    code: ClassVar[str] = "no_database"
+    http_status: ClassVar[int] = 503
+
+
+class DatabaseDown(MesError):
+    """The database cannot be reached. Nothing is lost; look at `mes doctor`, or ask whoever runs the server."""
+
+    code: ClassVar[str] = "database_down"
+    http_status: ClassVar[int] = 503
+
+
+class NotBuilt(MesError):
+    """The database has no tables or read models yet. `mes up` makes them; it takes some seconds."""
+
+    code: ClassVar[str] = "not_built"
+    http_status: ClassVar[int] = 503
+
+
+@dataclass(frozen=True)
+class OrderListView:
+    """One page of the list with the counts for its tabs; `no_orders` when there is nothing to list at all."""
+
+    page: Page
+    counts: OpenCounts
+    no_orders: bool
+
+
+@st.cache_resource
+def engine() -> Engine:
+    """The console's connections.
+
+    Raises:
+        NoDatabase: none is configured.
+    """
+    url = config.load().database_url
+    if url is None:
+        raise NoDatabase
+    return db.connect(url, application="mes-console", pool_size=_POOL)
+
+
+@contextmanager
+def connection(*, write: bool = False) -> Iterator[Connection]:
+    """A connection; with `write`, in a transaction that is committed at the end of the block.
+
+    Raises:
+        NoDatabase, DatabaseDown, NotBuilt: as they say.
+    """
+    try:
+        with engine().begin() if write else engine().connect() as conn:
+            yield conn
+    except (OperationalError, PoolExhausted) as error:
+        raise DatabaseDown from error
+    except ProgrammingError as error:
+        if isinstance(error.orig, UndefinedTable | InvalidSchemaName | UndefinedColumn):
+            raise NotBuilt from error
+        raise
+
+
+def orders(chosen: Filter, after: Key | None, before: Key | None) -> OrderListView:
+    """One page of the order list."""
+    with connection() as conn:
+        page = order_list.page(conn, chosen, after=after, before=before)
+        if before is not None and not page.has_previous:  # the first page is full, whatever came before it meanwhile
+            page = order_list.page(conn, chosen)
+        no_orders = not page.rows and order_list.is_empty(conn)
+        return OrderListView(page, counts.open_orders(conn), no_orders)
+
+
+def key_of(row: ListedOrder, chosen: Filter) -> Key:
+    """Where a row stands in the list."""
+    return order_list.key_of(row, chosen)
+
+
+def find_orders(number: str) -> Sequence[UUID]:
+    """The orders with this number."""
+    with connection() as conn:
+        return order_list.find(conn, number)
+
+
+def open_counts() -> OpenCounts:
+    """Open orders by status, late and on hold."""
+    with connection() as conn:
+        return counts.open_orders(conn)
+
+
+def order(order_id: UUID) -> OrderDetails:
+    """All about one order.
+
+    Raises:
+        NoSuchOrder: there is none with this id.
+    """
+    with connection() as conn:
+        return order_details.read(conn, order_id)
+
+
+def order_version(order_id: UUID) -> int:
+    """The version that an order is at.
+
+    Raises:
+        NoSuchOrder: there is none with this id.
+    """
+    with connection() as conn:
+        return order_details.version(conn, order_id)
+
+
+def picture(model_id: str) -> bytes | None:
+    """The model's picture (PNG); None while there is none, or while the store cannot be read."""
+    try:
+        return _store().picture(model_id)
+    except (MesError, StoreFailed):
+        return None
+
+
+def weeks(last: int | None) -> Sequence[Week]:
+    """Throughput of the last weeks that have data, or of all."""
+    with connection() as conn:
+        return throughput_report.weeks(conn, last)
+
+
+def finding_groups(findings: Findings[BadRow] | Findings[OrderAnomaly]) -> Sequence[Group]:
+    """Open findings counted by feed and kind."""
+    with connection() as conn:
+        return quarantine.groups(conn, findings)
+
+
+def bad_rows(feed: str | None, kind: str | None, turn: Turn, key: int | None) -> quarantine.Page[BadRow]:
+    """One page of the rows that could not be used."""
+    with connection() as conn:
+        return quarantine.page(conn, BAD_ROWS, feed=feed, kind=kind, turn=turn, key=key)
+
+
+def anomalies(feed: str | None, kind: str | None, turn: Turn, key: int | None) -> quarantine.Page[OrderAnomaly]:
+    """One page of the orders whose sources contradict each other."""
+    with connection() as conn:
+        return quarantine.page(conn, ANOMALIES, feed=feed, kind=kind, turn=turn, key=key)
+
+
+def all_bad_rows(feed: str | None, kind: str | None) -> Sequence[BadRow]:
+    """All rows that could not be used, for a file."""
+    with connection() as conn:
+        return list(quarantine.export(conn, BAD_ROWS, feed=feed, kind=kind))
+
+
+def all_anomalies(feed: str | None, kind: str | None) -> Sequence[OrderAnomaly]:
+    """All orders whose sources contradict each other, for a file."""
+    with connection() as conn:
+        return list(quarantine.export(conn, ANOMALIES, feed=feed, kind=kind))
+
+
+@st.cache_resource
+def _store() -> ObjectStore:
+    return ObjectStore(config.load().objects_location)

@@ -1,0 +1,1 @@
+"""The console's pages; each has a `render` that `app.routes` calls."""

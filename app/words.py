@@ -1,0 +1,167 @@
+"""Says in words what the system knows in codes: statuses, steps, events, and why an order is next."""
+
+import re
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from app.queries import Event, EventType, ListedOrder, Scope, Status
+
+_STATUS = {
+    Status.INITIATED: "Being placed",
+    Status.SUBMITTED: "New",
+    Status.PRICE_CALCULATED: "Priced",
+    Status.MANUFACTURING_APPROVED: "Approved",
+    Status.MANUFACTURING_STARTED: "In production",
+    Status.MANUFACTURING_COMPLETED: "Made",
+    Status.PACKAGING: "Packing",
+    Status.SHIPPED: "Shipped",
+    Status.CLOSED: "Closed",
+    Status.CANCELLED: "Cancelled",
+}
+_STEP = {
+    Status.PRICE_CALCULATED: "Price is set",
+    Status.MANUFACTURING_STARTED: "Start production",
+    Status.MANUFACTURING_COMPLETED: "Production done",
+    Status.PACKAGING: "Start packing",
+    Status.SHIPPED: "Ship",
+}
+_WAITS = {
+    Status.INITIATED: "Waits for the shop: the customer is still placing it.",
+    Status.PRICE_CALCULATED: "Waits for the CRM's approval.",
+    Status.SHIPPED: "Waits for the CRM to close it.",
+    Status.CLOSED: "Finished: nothing is left to do.",
+    Status.CANCELLED: "Cancelled: nothing is left to do.",
+}
+_EVENT = {
+    Status.INITIATED: "Customer began to place it",
+    Status.SUBMITTED: "Placed",
+    Status.PRICE_CALCULATED: "Price set",
+    Status.MANUFACTURING_APPROVED: "Approved for production",
+    Status.MANUFACTURING_STARTED: "Production started",
+    Status.MANUFACTURING_COMPLETED: "Production done",
+    Status.PACKAGING: "Packing started",
+    Status.SHIPPED: "Shipped",
+    Status.CLOSED: "Closed",
+    Status.CANCELLED: "Cancelled",
+    EventType.HELD: "Put on hold",
+    EventType.RELEASED: "Released",
+    EventType.EDITED: "Note changed",
+    EventType.ASSIGNED: "Assigned",
+    EventType.REPRICED: "Price changed",
+    EventType.CORRECTED: "Corrected",
+}
+_MATERIAL = {
+    "silver925": "Silver 925",
+    "gold585": "Gold 585",
+    "gold750": "Gold 750",
+    "platinum950": "Platinum 950",
+}
+_TIER = {"vip": "VIP", "b2b": "B2B", "retail": "Retail"}
+_SYSTEM = {"shop": "Shop", "crm": "CRM", "mes": "MES"}
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-!|~$:&.])")
+_TWO_YEARS = 730
+
+
+def status(of: Status) -> str:
+    """`In production` for `MANUFACTURING_STARTED`."""
+    return _STATUS[of]
+
+
+def scope(of: Scope | Status) -> str:
+    """The name of a tab of the list."""
+    if isinstance(of, Status):
+        return _STATUS[of]
+    return "Open" if of is Scope.OPEN else "All orders"
+
+
+def step(start: Status, to: Status) -> str:
+    """What the button says that makes a move."""
+    rework = start is Status.MANUFACTURING_COMPLETED and to is Status.MANUFACTURING_STARTED
+    return "Rework" if rework else _STEP[to]
+
+
+def waits_for(of: Status) -> str | None:
+    """Whom an order waits for, when the next step is not the workshop's."""
+    return _WAITS.get(of)
+
+
+def event(of: Event) -> str:
+    """What happened."""
+    for kind in (*Status, *EventType):
+        if kind.value == of.type:
+            return _EVENT[kind]
+    return of.type
+
+
+def marks(of: Event) -> str:
+    """How an event came to be known, when not as it happened."""
+    known = (("history", not of.live), ("inferred", of.inferred), ("late", of.late))
+    return ", ".join(mark for mark, holds in known if holds)
+
+
+def material(of: str | None) -> str:
+    """`Gold 585` for `gold585`; a list of several as it is kept, with commas."""
+    return ", ".join(_MATERIAL.get(part, part) for part in (of or "").split(", "))
+
+
+def tier(of: str) -> str:
+    """`VIP` for `vip`."""
+    return _TIER.get(of, of)
+
+
+def system(of: str) -> str:
+    """`CRM` for `crm`."""
+    return _SYSTEM.get(of, of)
+
+
+def kind(of: str) -> str:
+    """`Shipped before approved` for `shipped_before_approved`."""
+    return of.replace("_", " ").capitalize()
+
+
+def why(order: ListedOrder, now: datetime) -> str:
+    """Why an order stands where it does: `due in 2 days, needs 18 h, rush, VIP`; how it ended, when it has."""
+    if not order.is_open:
+        return f"{_STATUS[order.status].lower()} {_ago(now - order.status_since)}"
+    reasons = [due(order.due_at, now), f"needs {order.remaining_h.normalize():f} h"]
+    reasons += ["rush"] if order.rush else []
+    reasons += [tier(order.tier)] if order.tier != "retail" else []
+    return ", ".join(reasons)
+
+
+def due(at: datetime | None, now: datetime) -> str:
+    """`due in 2 days`, `3 h late`, or `no due date`."""
+    if at is None:
+        return "no due date"
+    return f"due in {_span(at - now)}" if at >= now else f"{_span(now - at)} late"
+
+
+def moment(at: datetime | None) -> str:
+    """`22 Nov 2026, 16:05 UTC`, or a dash."""
+    return f"{at:%-d %b %Y, %H:%M} UTC" if at is not None else "\N{EN DASH}"
+
+
+def money(amount: Decimal | None, currency: str) -> str:
+    """`$1,234.50`, or `not priced yet`."""
+    if amount is None:
+        return "not priced yet"
+    return f"${amount:,.2f}" if currency == "USD" else f"{amount:,.2f} {currency}"
+
+
+def plain(text: str) -> str:
+    """Text from outside, so that Markdown shows it as it is: no links, pictures or colours from a customer's name."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def _ago(span: timedelta) -> str:
+    return f"{_span(span)} ago" if span > timedelta(minutes=1) else "just now"
+
+
+def _span(span: timedelta) -> str:
+    hours = int(span.total_seconds() // 3600)
+    if hours < 1:
+        return f"{max(1, int(span.total_seconds() // 60))} min"
+    if hours < 48:  # noqa: PLR2004 - hours are worth telling up to two days
+        return f"{hours} h"
+    days = hours // 24
+    return f"{days} days" if days < _TWO_YEARS else f"{days // 365} years"

@@ -1,0 +1,175 @@
+"""Makes every process log alike: one JSON object per line on stderr, whoever speaks, and never a secret."""
+
+import logging
+import re
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+REDACTED = "[redacted]"
+
+# `authorization` is a header, the rest are the names that libraries and people give to what must stay private
+_SECRET_KEY = re.compile(
+    r"(?i)(password|passwd|passphrase|secret|authorization|credential|private_?key|api_?key|(^|[_-])token$|^cookie$)"
+)
+_SECRET_TEXT: tuple[tuple[re.Pattern[str], str], ...] = (
+    # a URL's password runs to the last `@` before a blank, since people forget to escape `/` and `@` in it
+    (re.compile(r"(?i)\b((?!https?:)[a-z][a-z0-9+.-]*://[^\s:/@'\"]*):[^\s'\"]+@"), rf"\1:{REDACTED}@"),
+    (re.compile(r"(?i)\b(https?://[^\s:/@'\"]*):[^\s/'\"]+@"), rf"\1:{REDACTED}@"),
+    (re.compile(r"(?i)(\bbearer|authorization\W+basic)\s+[\w.~+/=-]+"), rf"\1 {REDACTED}"),
+    (
+        re.compile(
+            r"(?i)(?P<key>[\"']?\b[\w-]*(?:password|passwd|secret|token|api_?key)[\"']?\s*[=:]\s*)"
+            r"(?P<value>\"[^\"]*\"|'[^']*'|[^\s&;,\"'}\])]+)"
+        ),
+        rf"\g<key>{REDACTED}",
+    ),
+)
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever `sys.stderr` is at that moment, since test runners and Dagster replace it for a while."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.flush()
+        except RecursionError:
+            raise
+        except Exception:  # noqa: BLE001  the protocol of logging: a line that cannot be written must not stop the work
+            self.handleError(record)
+
+
+def configure(process: str, level: str = "INFO") -> None:
+    """Send all logs of this process, structlog's and the standard library's, to stderr as JSON lines.
+
+    Each line has `timestamp` (ISO 8601, UTC), `level`, `logger`, `process`, `event`, and whatever `bound` holds.
+    Call it once, first thing in a process; calling it again replaces the earlier settings.
+
+    Args:
+        process: the name that this process has in `mes up`, such as `worker`.
+        level: the least level that is written.
+    """
+    tracebacks = structlog.processors.ExceptionRenderer(
+        structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # locals hold secrets that have no name
+    )
+    json = structlog.processors.JSONRenderer(ensure_ascii=False)
+    _install(level, [_named(process), tracebacks, redact, json])
+    _log_what_nobody_caught()
+
+
+def configure_cli(level: str = "WARNING") -> None:
+    """Send logs to stderr for a person at a terminal: short lines, coloured where the terminal can."""
+    _install(level, [_plain_exception, redact, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())])
+
+
+@contextmanager
+def bound(**context: object) -> Iterator[None]:
+    """Add facts, such as `order_id`, to every line logged within the block by this thread or task."""
+    with structlog.contextvars.bound_contextvars(**context):
+        yield
+
+
+def redact(_logger: WrappedLogger | None, _method: str, event: EventDict) -> EventDict:
+    """Structlog processor that removes secrets from an event: by the key's name, and from within any text."""
+    return {key: _clean(str(key), value) for key, value in event.items()}
+
+
+def redact_text(text: str) -> str:
+    """The text without passwords in URLs, bearer tokens and values of keys such as `password=`."""
+    for pattern, replacement in _SECRET_TEXT:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _clean(key: str, value: object) -> object:
+    if _SECRET_KEY.search(key) and value is not None:
+        return REDACTED
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, Mapping):
+        return {name: _clean(str(name), inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean("", inner) for inner in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return redact_text(str(value))  # a SQLAlchemy URL, an exception, a path: whatever JSON would have called str() on
+
+
+def _install(level: str, render: list[Processor]) -> None:
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,  # loggers made at import must follow a later `configure`
+    )
+    handler = _Stderr()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(capture=True)
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # names its six plugins at every start
+    _take_over_terminal_handlers()
+
+
+def _take_over_terminal_handlers() -> None:
+    """Let libraries that print on their own (streamlit, uvicorn) log through the root; keep files and the like."""
+    for logger in logging.root.manager.loggerDict.values():
+        if not isinstance(logger, logging.Logger):
+            continue
+        kept = [
+            handler
+            for handler in logger.handlers
+            if not isinstance(handler, logging.StreamHandler) or isinstance(handler, logging.FileHandler)
+        ]
+        if len(kept) < len(logger.handlers):
+            logger.handlers, logger.propagate = kept, True
+
+
+def _named(process: str) -> Processor:
+    def add_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["process"] = process
+        return event
+
+    return add_process
+
+
+def _plain_exception(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    return structlog.processors.format_exc_info(logger, method, event)
+
+
+def _log_what_nobody_caught() -> None:
+    log = logging.getLogger("mes")
+
+    def of_process(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+            return
+        log.critical("uncaught exception", exc_info=(kind, error, trace))
+
+    def of_thread(args: Any) -> None:  # noqa: ANN401  typeshed names this type only for checkers
+        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+            log.critical("uncaught exception", exc_info=(args.exc_type, args.exc_value, args.exc_traceback))
+
+    sys.excepthook = of_process
+    threading.excepthook = of_thread

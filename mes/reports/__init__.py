@@ -1,0 +1,1 @@
+"""Answers managers' questions about flow from dbt's read models."""

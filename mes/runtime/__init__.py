@@ -1,0 +1,1 @@
+"""Runs the system on one machine: the embedded database, the supervisor, the command line."""

@@ -1,0 +1,55 @@
+"""`mes up`: everything on this machine, from one command."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from mes.runtime.up import Addresses
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(up)
+
+
+def up() -> None:
+    """Start the database, the worker, the console and Dagster; Ctrl-C stops them."""
+    from mes import config  # noqa: PLC0415
+    from mes.observability import logs  # noqa: PLC0415
+    from mes.runtime import run_state  # noqa: PLC0415
+    from mes.runtime import up as system  # noqa: PLC0415
+
+    settings = config.load()
+    logs.configure_cli(settings.log_level)
+    try:
+        system.up(settings, show)
+    except run_state.AlreadyRunning as error:
+        show_running(error.state)
+
+
+def show(addresses: "Addresses") -> None:
+    """Print what runs where, then the line `ready <console>` that scripts wait for."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("process", "address", box=None)
+    table.add_row("console", addresses.console)
+    table.add_row("Dagster", addresses.dagster)
+    for name in ("worker", "Dagster daemon"):
+        table.add_row(name, "-")
+    Console().print(table)
+    for note in addresses.notes:
+        typer.echo(note)
+    typer.echo(f"ready {addresses.console}")  # echo flushes
+
+
+def show_running(state: object) -> None:
+    """Print that the system runs already, with its process id and addresses."""
+    from mes.runtime.run_state import RunState  # noqa: PLC0415
+
+    if not isinstance(state, RunState) or not state.urls:
+        typer.echo("The system is being started already.")
+        return
+    urls = ", ".join(f"{name} {url}" for name, url in state.urls.items())
+    typer.echo(f"The system is running already (pid {state.pid}): {urls}")

@@ -1,0 +1,83 @@
+"""Keeps what a child process prints as JSON lines in a file of bounded size."""
+
+import json
+import logging.handlers
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from mes.observability.logs import redact_text
+
+MAX_BYTES = 20 * 1024 * 1024  # some days of a quiet shop; times (1 + BACKUPS) per process
+BACKUPS = 3
+MAX_LINE_BYTES = 64 * 1024  # a longer line is cut into pieces, so that one child cannot take our memory
+
+
+class ProcessLog:
+    """The log file of one process: one JSON object per line, rotated by size, without secrets."""
+
+    def __init__(self, path: Path, process: str, max_bytes: int = MAX_BYTES) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._process = process
+        self._file = logging.handlers.RotatingFileHandler(
+            path, maxBytes=max_bytes, backupCount=BACKUPS, encoding="utf-8", errors="backslashreplace"
+        )
+
+    def write(self, line: str) -> None:
+        """Add one line; what is no JSON object becomes the `event` of one."""
+        text = line.strip()
+        if text:
+            self._file.emit(logging.makeLogRecord({"msg": self._as_json(text)}))
+
+    def follow(self, stream: IO[bytes]) -> threading.Thread:
+        """Start a thread that writes all lines of the stream until its end."""
+        thread = threading.Thread(target=self._follow, args=(stream,), name=f"log-{self._process}", daemon=True)
+        thread.start()
+        return thread
+
+    def close(self) -> None:
+        """Close the file; `write` would open it again."""
+        self._file.close()
+
+    def _follow(self, stream: IO[bytes]) -> None:
+        with stream:
+            while line := stream.readline(MAX_LINE_BYTES):
+                self.write(line.decode("utf-8", "backslashreplace"))
+
+    def _as_json(self, text: str) -> str:
+        if text.startswith("{"):
+            try:
+                json.loads(text)
+            except ValueError:
+                pass
+            else:
+                return redact_text(text)
+        return json.dumps(
+            {
+                "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+                "level": "info",
+                "process": self._process,
+                "event": redact_text(text),
+            },
+            ensure_ascii=False,
+        )
+
+
+def tail(path: Path, lines: int = 15) -> str:
+    """The last lines of a log file as plain text, for an error message; empty when there is no such file."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 64 * 1024))
+        last = file.read().decode("utf-8", "replace").splitlines()[-lines:]
+    return "\n".join(_plain(line) for line in last)
+
+
+def _plain(line: str) -> str:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return line
+    return str(record.get("event", record.get("msg", line))) if isinstance(record, dict) else line

@@ -1,0 +1,212 @@
+"""Runs the whole system on this machine: migrates, then supervises the worker, the console and Dagster."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from mes import config
+from mes.config import Settings
+from mes.errors import MesError
+from mes.runtime import embedded, leash, paths, ports, run_state
+from mes.runtime.embedded import EmbeddedPostgres
+from mes.runtime.location import Database
+from mes.runtime.process_log import ProcessLog, tail
+from mes.runtime.supervisor import ProcessSpec, Supervisor
+
+log = structlog.get_logger(__name__)
+
+DAGSTER_STORAGE_URL = "MES_DAGSTER_STORAGE_URL"  # read by dagster.yaml
+
+_LOOK_AFTER_DATABASE_S = 1.0
+
+
+class StepFailed(MesError):
+    """A step of the start failed."""
+
+    code = "step_failed"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the web processes listen, and what a person should know about it."""
+
+    console: str
+    dagster: str
+    notes: tuple[str, ...] = ()
+
+
+def up(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
+    """Bring everything up and keep it running until SIGINT or SIGTERM.
+
+    Raises:
+        AlreadyRunning: it runs from this home already.
+        MesError: the database, a migration, the read models or a process failed.
+    """
+    if (state := run_state.running(settings.home)) is not None:
+        raise run_state.AlreadyRunning(state)
+    paths.require_repository()
+    with embedded.database(settings) as database:
+        prepare(settings, database)
+        serve(settings, database, on_ready)
+
+
+def prepare(settings: Settings, database: Database) -> None:
+    """Migrate the database and build the read models; quick when nothing changed.
+
+    Raises:
+        StepFailed: the read models cannot be built; the message ends with the tail of the log.
+    """
+    from mes.db import migrate  # noqa: PLC0415  alembic takes 0.4 s to import, and most commands need none of it
+
+    migrate.upgrade(database.url)
+    run_step("build-read-models", [sys.executable, "-m", "pipelines.build_read_models"], settings, database)
+
+
+def serve(
+    settings: Settings, database: Database, on_ready: Callable[[Addresses], None] = lambda _addresses: None
+) -> None:
+    """Supervise the worker, the console and Dagster on a prepared database until SIGINT or SIGTERM.
+
+    Call it in the main thread; `database` stays the caller's to close.
+
+    Raises:
+        AlreadyRunning: somebody else serves this home.
+        ProcessFailed: a process does not come up.
+        PostgresFailed: the embedded server is gone and cannot be started again.
+    """
+    root = paths.require_repository()
+    addresses, specs = plan(settings, database)
+    supervisor: Supervisor
+
+    def ready() -> None:
+        urls = {"console": addresses.console, "dagster": addresses.dagster}
+        run_state.write(settings.home, run_state.RunState(os.getpid(), supervisor.run_id, urls))
+        on_ready(addresses)
+
+    supervisor = Supervisor(
+        specs, settings.home / "logs", root, on_ready=ready, on_tick=_looking_after_the_database(settings)
+    )
+    with run_state.claimed(settings.home, supervisor.run_id):
+        _prepare_dagster_home(settings.home, root)
+        supervisor.run()
+
+
+def plan(settings: Settings, database: Database) -> tuple[Addresses, list[ProcessSpec]]:
+    """The processes to run, with ports that are free, and where they will listen.
+
+    Raises:
+        NoFreePort: there is no free port on `settings.host`.
+    """
+    console_port = ports.free(settings.host, settings.console_port)
+    dagster_port = ports.free(settings.host, settings.dagster_port, taken=frozenset({console_port}))
+    console, dagster = ports.url(settings.host, console_port), ports.url(settings.host, dagster_port)
+    chosen = (("console", settings.console_port, console_port), ("dagster", settings.dagster_port, dagster_port))
+    notes = tuple(f"Port {want} is taken; {name} uses {got}." for name, want, got in chosen if want != got)
+    env = environment(settings, database)
+    specs = [
+        ProcessSpec("worker", [sys.executable, "-m", "ingest.worker", "--roles", "refresh"], env),
+        ProcessSpec("console", _console(settings.host, console_port), env, ready_url=f"{console}/_stcore/health"),
+        ProcessSpec(
+            "dagster", _dagster_webserver(settings.host, dagster_port), env, ready_url=f"{dagster}/server_info"
+        ),
+        ProcessSpec("dagster-daemon", _dagster_daemon(), env, after=("dagster",)),  # one at a time makes its tables
+    ]
+    return Addresses(console, dagster, notes), specs
+
+
+def environment(settings: Settings, database: Database) -> dict[str, str]:
+    """What child processes need beside ours: all settings, and the database that we resolved, so none starts one."""
+    return {
+        **config.environment(settings),
+        "MES_DATABASE_URL": database.libpq_url,
+        "MES_DAGSTER_DATABASE_URL": database.dagster_libpq_url,
+        DAGSTER_STORAGE_URL: database.dagster_url,
+        "DAGSTER_HOME": str(dagster_home(settings.home)),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def dagster_home(home: Path) -> Path:
+    """The folder of Dagster's instance."""
+    return home / "dagster"
+
+
+def run_step(name: str, argv: list[str], settings: Settings, database: Database) -> None:
+    """Run one program of the repository to its end; its output goes to `<home>/logs/<name>.jsonl`.
+
+    Raises:
+        StepFailed: it ended with an error.
+    """
+    root = paths.require_repository()
+    _prepare_dagster_home(settings.home, root)
+    output = ProcessLog(settings.home / "logs" / f"{name}.jsonl", name)
+    process = subprocess.Popen(
+        leash.command(argv, signal.SIGKILL),
+        cwd=root,
+        env={**os.environ, **environment(settings, database)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if process.stdout is None:
+        raise AssertionError("Popen gives a stream for PIPE")
+    reader = output.follow(process.stdout)
+    status = process.wait()
+    reader.join(timeout=5)
+    output.close()
+    if status != 0:
+        raise StepFailed(f"{name} failed with status {status}. {output.path} ends with:\n{tail(output.path)}")
+
+
+def _prepare_dagster_home(home: Path, root: Path) -> None:
+    folder = dagster_home(home)
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(root / "dagster.yaml", folder / "dagster.yaml")
+
+
+def _looking_after_the_database(settings: Settings) -> Callable[[], None]:
+    """Starts the embedded server again should its keeper have been killed; nothing to do for a configured one."""
+    if settings.database_url is not None:
+        return lambda: None
+    server, looked_at = EmbeddedPostgres(settings.home), time.monotonic()
+
+    def look() -> None:
+        nonlocal looked_at
+        if time.monotonic() - looked_at < _LOOK_AFTER_DATABASE_S:
+            return
+        looked_at = time.monotonic()
+        if not server.is_kept():
+            log.warning("the database's keeper is gone; starting it again")
+            server.start()
+
+    return look
+
+
+def _console(host: str, port: int) -> list[str]:
+    argv = [sys.executable, "-m", "streamlit", "run", "app/main.py"]
+    argv += ["--server.port", str(port), "--server.address", host, "--server.headless", "true"]
+    # watching thousands of files for edits is for developers
+    return [*argv, "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none"]
+
+
+def _dagster_webserver(host: str, port: int) -> list[str]:
+    argv = [_script("dagster-webserver"), "-m", "pipelines.definitions", "-h", host, "-p", str(port)]
+    return [*argv, "--log-format", "json"]
+
+
+def _dagster_daemon() -> list[str]:
+    return [_script("dagster-daemon"), "run", "-m", "pipelines.definitions", "--log-format", "json"]
+
+
+def _script(name: str) -> str:
+    """A console script of this environment, whether or not that is activated."""
+    return str(Path(sys.executable).with_name(name))

@@ -1,0 +1,1 @@
+"""A generated shop with realistic models and orders, for demos and loads."""
