@@ -43,6 +43,7 @@ lint: $(INSTALLED) ## style, types, boundaries, SQL, the lock; stops at the firs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy scripts
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project mes
 	@$(BIN)/python scripts/check_lock.py

@@ -8,12 +8,12 @@ import structlog
 from sqlalchemy import Connection
 
 from app import queries, words
-from app.queries import Order, Status
+from app.queries import Move, Order, Status
 from mes import config
 from mes.errors import MesError
 from mes.lists import refresher
 from mes.orders import life, service
-from mes.orders.life import Move, System
+from mes.orders.life import System
 from mes.orders.model import Actor, IllegalTransition, NoSuchOrder, OrderHeld, ReasonMissing, VersionConflict
 
 log = structlog.get_logger(__name__)

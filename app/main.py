@@ -1,11 +1,15 @@
 """Starts the console: `streamlit run app/main.py`."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from app import routes
 from app.trouble import explained
 from mes import config
 from mes.observability import logs
+
+IMAGES = Path(__file__).parent / "images"
 
 
 @st.cache_resource
@@ -16,13 +20,11 @@ def _configure_logs() -> None:
 
 @explained
 def main() -> None:
-    """Show the page that the address names; `/?order=<id>` opens an order from any system that knows its id."""
-    st.set_page_config(page_title="Atelier MES", page_icon=":material/diamond:", layout="wide")
+    """Show the page that the address names."""
+    st.set_page_config(page_title="Atelier MES", page_icon=IMAGES / "icon.png", layout="wide")
     _configure_logs()
-    chosen = st.navigation(routes.pages(), position="top")
-    if chosen.url_path == "" and "order" in st.query_params:
-        st.switch_page(routes.ORDER.page(), query_params={"order": st.query_params["order"]})
-    chosen.run()
+    st.logo(IMAGES / "logo.svg", size="large")
+    st.navigation(routes.pages(), position="top").run()
 
 
 main()

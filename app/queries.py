@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
@@ -19,10 +18,11 @@ from mes.errors import MesError
 from mes.lists import counts, order_details, order_list, quarantine
 from mes.lists.counts import OpenCounts
 from mes.lists.order_details import Anomaly, Geometry, Item, ItemPrice, OrderDetails
-from mes.lists.order_list import Filter, Key, ListedOrder, Page, Scope
-from mes.lists.quarantine import ANOMALIES, BAD_ROWS, BadRow, Findings, Group, OrderAnomaly, Turn
+from mes.lists.order_list import Filter, Found, Key, ListedOrder, Page, Scope
+from mes.lists.quarantine import ANOMALIES, BAD_ROWS, BadRow, Findings, Group, OrderAnomaly, Row, Turn
+from mes.lists.quarantine import Page as FindingsPage
 from mes.models.store import ObjectStore
-from mes.orders.life import FINISHED_STATUSES, OPEN_STATUSES, EventType, Status
+from mes.orders.life import FINISHED_STATUSES, OPEN_STATUSES, EventType, Move, Status
 from mes.orders.model import Event, Order
 from mes.reports import throughput as throughput_report
 from mes.reports.throughput import Week
@@ -38,17 +38,21 @@ __all__ = [
     "EventType",
     "Filter",
     "Findings",
+    "FindingsPage",
+    "Found",
     "Geometry",
     "Group",
     "Item",
     "ItemPrice",
     "Key",
     "ListedOrder",
+    "Move",
     "OpenCounts",
     "Order",
     "OrderAnomaly",
     "OrderDetails",
     "Page",
+    "Row",
     "Scope",
     "Status",
     "Turn",
@@ -77,15 +81,6 @@ class NotBuilt(MesError):
 
     code: ClassVar[str] = "not_built"
     http_status: ClassVar[int] = 503
-
-
-@dataclass(frozen=True)
-class OrderListView:
-    """One page of the list with the counts for its tabs; `no_orders` when there is nothing to list at all."""
-
-    page: Page
-    counts: OpenCounts
-    no_orders: bool
 
 
 @st.cache_resource
@@ -119,14 +114,14 @@ def connection(*, write: bool = False) -> Iterator[Connection]:
         raise
 
 
-def orders(chosen: Filter, after: Key | None, before: Key | None) -> OrderListView:
-    """One page of the order list."""
+def orders(chosen: Filter, after: Key | None, before: Key | None) -> tuple[Page, bool]:
+    """One page of the order list, and whether there are no orders at all."""
     with connection() as conn:
         page = order_list.page(conn, chosen, after=after, before=before)
-        if before is not None and not page.has_previous:  # the first page is full, whatever came before it meanwhile
-            page = order_list.page(conn, chosen)
-        no_orders = not page.rows and order_list.is_empty(conn)
-        return OrderListView(page, counts.open_orders(conn), no_orders)
+        came_to_start = before is not None and not page.has_previous
+        if came_to_start or (after is not None and not page.rows):
+            page = order_list.page(conn, chosen)  # rows moved meanwhile: the first page is whole again
+        return page, not page.rows and order_list.is_empty(conn)
 
 
 def key_of(row: ListedOrder, chosen: Filter) -> Key:
@@ -134,7 +129,7 @@ def key_of(row: ListedOrder, chosen: Filter) -> Key:
     return order_list.key_of(row, chosen)
 
 
-def find_orders(number: str) -> Sequence[UUID]:
+def find_orders(number: str) -> Sequence[Found]:
     """The orders with this number."""
     with connection() as conn:
         return order_list.find(conn, number)
@@ -180,34 +175,24 @@ def weeks(last: int | None) -> Sequence[Week]:
         return throughput_report.weeks(conn, last)
 
 
-def finding_groups(findings: Findings[BadRow] | Findings[OrderAnomaly]) -> Sequence[Group]:
+def finding_groups(findings: Findings[Row]) -> Sequence[Group]:
     """Open findings counted by feed and kind."""
     with connection() as conn:
         return quarantine.groups(conn, findings)
 
 
-def bad_rows(feed: str | None, kind: str | None, turn: Turn, key: int | None) -> quarantine.Page[BadRow]:
-    """One page of the rows that could not be used."""
+def findings_page(
+    findings: Findings[Row], feed: str | None, kind: str | None, turn: Turn, key: int | None
+) -> FindingsPage[Row]:
+    """One page of the open findings, the newest first."""
     with connection() as conn:
-        return quarantine.page(conn, BAD_ROWS, feed=feed, kind=kind, turn=turn, key=key)
+        return quarantine.page(conn, findings, feed=feed, kind=kind, turn=turn, key=key)
 
 
-def anomalies(feed: str | None, kind: str | None, turn: Turn, key: int | None) -> quarantine.Page[OrderAnomaly]:
-    """One page of the orders whose sources contradict each other."""
+def all_findings(findings: Findings[Row], feed: str | None, kind: str | None) -> Sequence[Row]:
+    """All open findings, for a file."""
     with connection() as conn:
-        return quarantine.page(conn, ANOMALIES, feed=feed, kind=kind, turn=turn, key=key)
-
-
-def all_bad_rows(feed: str | None, kind: str | None) -> Sequence[BadRow]:
-    """All rows that could not be used, for a file."""
-    with connection() as conn:
-        return list(quarantine.export(conn, BAD_ROWS, feed=feed, kind=kind))
-
-
-def all_anomalies(feed: str | None, kind: str | None) -> Sequence[OrderAnomaly]:
-    """All orders whose sources contradict each other, for a file."""
-    with connection() as conn:
-        return list(quarantine.export(conn, ANOMALIES, feed=feed, kind=kind))
+        return list(quarantine.export(conn, findings, feed=feed, kind=kind))
 
 
 @st.cache_resource

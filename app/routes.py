@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Literal, NoReturn
+from typing import NoReturn
 from uuid import UUID
 
 import streamlit as st
@@ -17,7 +17,6 @@ class Route:
     title: str
     icon: str
     default: bool = False
-    visibility: Literal["visible", "hidden"] = "visible"
 
     def page(self) -> StreamlitPage:
         """The page as Streamlit knows it."""
@@ -27,7 +26,6 @@ class Route:
             icon=f":material/{self.icon}:",
             url_path=None if self.default else self.module,
             default=self.default,
-            visibility=self.visibility,
         )
 
     def _render(self) -> None:
@@ -35,21 +33,28 @@ class Route:
 
 
 ORDERS = Route("orders", "Orders", "list_alt", default=True)
-ORDER = Route("order", "Order", "receipt_long", visibility="hidden")
 THROUGHPUT = Route("throughput", "Throughput", "monitoring")
 QUARANTINE = Route("quarantine", "Quarantine", "report")
 
+_ORDER = "order"
+
 
 def pages() -> list[StreamlitPage]:
-    """All pages, in the order of the navigation."""
-    return [route.page() for route in (ORDERS, ORDER, THROUGHPUT, QUARANTINE)]
+    """All pages, in the order of the navigation; an order's page is the list's with `?order=<id>` in its address."""
+    return [route.page() for route in (ORDERS, THROUGHPUT, QUARANTINE)]
+
+
+def order_in_address() -> str | None:
+    """What the address says after `?order=`, which may be anything."""
+    return st.query_params.get(_ORDER)
 
 
 def open_order(order_id: UUID) -> NoReturn:
-    """Go to an order's page."""
-    st.switch_page(ORDER.page(), query_params={"order": str(order_id)})
+    """Go from the list to an order's page."""
+    st.query_params[_ORDER] = str(order_id)
+    st.rerun(scope="app")
 
 
-def open_list() -> NoReturn:
-    """Go back to the list."""
-    st.switch_page(ORDERS.page())
+def switch_to_order(order_id: UUID) -> NoReturn:
+    """Go from another page to an order's page."""
+    st.switch_page(ORDERS.page(), query_params={_ORDER: str(order_id)})

@@ -1,6 +1,7 @@
 """Says in words what the system knows in codes: statuses, steps, events, and why an order is next."""
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -112,6 +113,21 @@ def tier(of: str) -> str:
 def system(of: str) -> str:
     """`CRM` for `crm`."""
     return _SYSTEM.get(of, of)
+
+
+def stones(of: Sequence[dict[str, object]]) -> str | None:
+    """`12 x round 1.5 mm, pave`, several with a semicolon between; None without stones."""
+    each = "{count} \N{MULTIPLICATION SIGN} {cut} {size_mm} mm, {setting}"
+    return "; ".join(each.format_map(stone) for stone in of) or None
+
+
+def engraving(of: Mapping[str, object] | None) -> str | None:
+    """The text and the side that it goes to; None without an engraving."""
+    return (
+        f"\N{LEFT DOUBLE QUOTATION MARK}{of.get('text')}\N{RIGHT DOUBLE QUOTATION MARK}, {of.get('side')}"
+        if of
+        else None
+    )
 
 
 def kind(of: str) -> str:

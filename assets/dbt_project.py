@@ -80,7 +80,9 @@ def manifest() -> Path:
     parsed.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(parsed.parent / "parse.lock")
     if not lock.acquire(exclusive=True, wait_s=PARSE_LIMIT_S):
-        raise DbtFailed("Another process has been parsing the dbt project for too long; is it stuck?", lock=str(target()))
+        raise DbtFailed(
+            "Another process has been parsing the dbt project for too long; is it stuck?", lock=str(target())
+        )
     try:
         if not parsed.exists():
             run("parse", "--quiet")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import dagster as dg
+import structlog
 
 from assets.feeds import FEED_ASSETS
 from assets.metadata import counts
@@ -15,6 +16,7 @@ from mes.orders import anomalies
 from mes.pricing import quotes as quoting
 from mes.pricing import rate_cards, rate_store
 
+log = structlog.get_logger(__name__)
 _RAW_KEYS = [feed.key for feed in FEED_ASSETS]
 _ORDERS = dg.AssetKey(["ops", "orders"])
 _LIFE = {
@@ -33,7 +35,7 @@ _LIFE = {
     deps=_RAW_KEYS[:2],
     description="Every model that orders name, stored by its content and measured once, in a process that is confined.",
 )
-def geometries(context: dg.AssetExecutionContext, database: Database, models: Models) -> dg.MaterializeResult[None]:
+def geometries(database: Database, models: Models) -> dg.MaterializeResult[None]:
     """Take in the models of landed orders."""
     with database.begin() as conn:
         taken = intake.take_in(
@@ -42,7 +44,7 @@ def geometries(context: dg.AssetExecutionContext, database: Database, models: Mo
             store=models.store,
             root=load_settings().models_location,
             limits=models.limits,
-            progress=lambda name, done, of: context.log.info("measured %s (%d of %d)", name, done, of),
+            progress=lambda name, done, of: log.info("model measured", measured=name, done=done, of=of),
         )
     return dg.MaterializeResult(metadata={"named": taken.names, "new": taken.new, "unusable": taken.unusable})
 

@@ -27,7 +27,9 @@ class Translator(DagsterDbtTranslator):
 
 os.environ.update(dbt_project.environment())
 _MANIFEST = dbt_project.manifest()
-TRANSLATOR = Translator(settings=DagsterDbtTranslatorSettings(enable_asset_checks=True, enable_source_tests_as_checks=True))
+TRANSLATOR = Translator(
+    settings=DagsterDbtTranslatorSettings(enable_asset_checks=True, enable_source_tests_as_checks=True)
+)
 
 
 @dbt_assets(manifest=_MANIFEST, select=BEFORE_PRICES, name="pricing_inputs", dagster_dbt_translator=TRANSLATOR)

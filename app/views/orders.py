@@ -1,21 +1,21 @@
 """Shows operators what to do next: the order list, the order with the least slack first."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, cast
+from dataclasses import dataclass, replace
 
-import pandas as pd
+import polars as pl
 import streamlit as st
 
 from app import queries, routes, words
-from app.queries import FINISHED_STATUSES, OPEN_STATUSES, Filter, Key, ListedOrder, OpenCounts, OrderListView, Scope
+from app.queries import FINISHED_STATUSES, OPEN_STATUSES, Filter, Key, ListedOrder, OpenCounts, Page, Scope, Status
 from app.trouble import explained
+from app.views import order
 from mes.clock import utc_now
 
-_SCOPE, _LATE, _HELD, _SEARCH, _NUMBER, _TABLE = "scope", "late_only", "on_hold", "search", "number", "order_table"
-_PLACE, _SHOWN, _CHOSEN, _COUNTS, _MISSED = "place", "shown_orders", "chosen_order", "open_counts", "missed_number"
-_SCOPES = (Scope.OPEN, *OPEN_STATUSES, *FINISHED_STATUSES, Scope.ALL)
+_SCOPE, _LATE, _HELD, _SEARCH, _NUMBER, _TABLE = "scope", "late_only", "on_hold", "search", "number", "table_number"
+_PLACE, _SHOWN = "place", "shown_orders"
+_UTC = pl.Datetime("us", "UTC")
+_SCOPES: tuple[Scope | Status, ...] = (Scope.OPEN, *OPEN_STATUSES, *FINISHED_STATUSES, Scope.ALL)
 _MOST_WORDS = 6
 _MOST_CHARACTERS = 100
 
@@ -48,7 +48,11 @@ class _Place:
 
 
 def render() -> None:
-    """The page."""
+    """The list, or the page of the order that the address names (`/?order=<id>`, for any system that knows an id)."""
+    asked = routes.order_in_address()
+    if asked is not None:
+        order.render(asked)
+        return
     st.header("Orders", anchor=False)
     _list()
 
@@ -56,19 +60,197 @@ def render() -> None:
 @st.fragment(run_every="5s")
 @explained
 def _list() -> None:
-    _go_to_chosen()
-    chosen = _filters()
+    counts = queries.open_counts()
+    chosen = _filters(counts)
     place = st.session_state.get(_PLACE)
     if place is None or place.chosen != chosen:
-        place = st.session_state[_PLACE] = _Place(chosen)
-    view = queries.orders(chosen, place.after, place.before)
-    if view.counts != st.session_state.get(_COUNTS):  # the tabs above were drawn with the counts of the last run
-        st.session_state[_COUNTS] = view.counts
-        st.rerun(scope="fragment") if _COUNTS_DRAWN in st.session_state else None
-    if view.no_orders:
+        place = _Place(chosen)
+    page, no_orders = queries.orders(chosen, place.after, place.before)
+    if not page.has_previous:
+        place = _Place(chosen)
+    if place != st.session_state.get(_PLACE):
+        st.session_state[_PLACE] = place
+        _forget_clicks()
+    if no_orders:
         _no_orders()
-    elif not view.page.rows:
+    elif not page.rows:
         _no_match(chosen)
     else:
-        _pager(place, view)
-        _table(view.page.rows)
+        _pager(place, page)
+        _table(page.rows, chosen)
+
+
+def _filters(counts: OpenCounts) -> Filter:
+    """Draw the filters, with how many orders each would show, and read them."""
+    scope = st.segmented_control(
+        "Status",
+        _SCOPES,
+        default=Scope.OPEN,
+        required=True,
+        format_func=lambda of: _tab(of, counts),
+        key=_SCOPE,
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    finished = scope in FINISHED_STATUSES
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        search = st.text_input(
+            "Search",
+            type="search",
+            live="300ms",
+            max_chars=_MOST_CHARACTERS,
+            placeholder="Search number, customer, material or note",
+            key=_SEARCH,
+            label_visibility="collapsed",
+            icon=":material/search:",
+            width=380,
+            persist_state="session",
+        )
+        late = st.toggle(f"Late only ({counts.late:,})", key=_LATE, disabled=finished, persist_state="session")
+        held = st.toggle(f"On hold ({counts.held:,})", key=_HELD, disabled=finished, persist_state="session")
+        st.space("stretch")
+        _jump()
+    return Filter(
+        scope=scope,
+        late=late and not finished,
+        held=held and not finished,
+        words=tuple((search or "").split())[:_MOST_WORDS],
+    )
+
+
+def _tab(scope: Scope | Status, counts: OpenCounts) -> str:
+    """The name of a tab; open ones tell how many, finished ones are never counted since they only grow."""
+    if scope is Scope.OPEN:
+        return f"Open {counts.open:,}"
+    number = counts.by_status.get(scope) if isinstance(scope, Status) else None
+    return words.scope(scope) if number is None else f"{words.scope(scope)} {number:,}"
+
+
+def _jump() -> None:
+    """Open an order by its number, whatever its status."""
+    number = st.text_input(
+        "Open by number",
+        placeholder="Open by order number",
+        key=_NUMBER,
+        max_chars=_MOST_CHARACTERS,
+        label_visibility="collapsed",
+        icon=":material/tag:",
+        width=260,
+    )
+    if not number:
+        return
+    found = queries.find_orders(number.strip())
+    if len(found) == 1:
+        routes.open_order(found[0].order_id)
+    if not found:
+        st.caption("No order has this number.")
+    for same in found:
+        if st.button(f"{words.system(same.source)}'s {words.plain(number.strip())}", key=f"open-{same.order_id}"):
+            routes.open_order(same.order_id)
+
+
+def _pager(place: _Place, page: Page) -> None:
+    first, last = page.rows[0], page.rows[-1]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"{_sorted_by(place.chosen.scope)} \N{MIDDLE DOT} page {place.number}", width="stretch")
+        st.button(
+            "Previous",
+            icon=":material/chevron_left:",
+            key="previous",
+            disabled=not page.has_previous,
+            on_click=_turn,
+            args=(_previous(place, first),),
+        )
+        st.button(
+            "Next",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            key="next",
+            disabled=not page.has_next,
+            on_click=_turn,
+            args=(replace(place, number=place.number + 1, after=queries.key_of(last, place.chosen), before=None),),
+        )
+
+
+def _previous(place: _Place, first: ListedOrder) -> _Place:
+    if place.number <= 2:  # noqa: PLR2004 - ahead of page two is the first, which has no key
+        return _Place(place.chosen)
+    return replace(place, number=place.number - 1, after=None, before=queries.key_of(first, place.chosen))
+
+
+def _turn(place: _Place) -> None:
+    st.session_state[_PLACE] = place
+
+
+def _table(rows: Sequence[ListedOrder], chosen: Filter) -> None:
+    """Draw the rows; a click anywhere in one opens its order, as it was on screen when it was clicked."""
+    on_screen = st.session_state.get(_SHOWN)
+    finished = chosen.scope in FINISHED_STATUSES
+    event = st.dataframe(
+        _frame(rows),
+        hide_index=True,
+        height="content",
+        placeholder="",
+        row_height=33,
+        column_config=_COLUMNS | ({"why": "Ended"} if finished else {}),
+        key=f"orders-{st.session_state.get(_TABLE, 0)}",
+        on_select="rerun",
+        selection_mode=["single-row", "single-cell"],
+    )
+    st.session_state[_SHOWN] = [row.order_id for row in rows]
+    selected = [*event.selection.rows, *(row for row, _ in event.selection.cells)]
+    if selected and on_screen is not None and selected[0] < len(on_screen):
+        _forget_clicks()  # or coming back to the list would open the order again
+        routes.open_order(on_screen[selected[0]])
+
+
+def _forget_clicks() -> None:
+    """Make the table a new one, in which nothing is selected."""
+    st.session_state[_TABLE] = st.session_state.get(_TABLE, 0) + 1
+
+
+def _frame(rows: Sequence[ListedOrder]) -> pl.DataFrame:
+    now = utc_now()
+    return pl.DataFrame(
+        {
+            "order": [row.external_id for row in rows],
+            "why": [words.why(row, now) for row in rows],
+            "status": [words.status(row.status) for row in rows],
+            "customer": [row.customer_name or row.customer_external_id for row in rows],
+            "tier": [words.tier(row.tier) for row in rows],
+            "pieces": [row.pieces for row in rows],
+            "material": [words.material(row.materials) for row in rows],
+            "due": pl.Series([row.due_at for row in rows], dtype=_UTC),
+            "start": pl.Series([row.latest_start_at for row in rows], dtype=_UTC),
+            "price": pl.Series([row.total for row in rows], dtype=pl.Decimal(14, 2)),
+            "hold": pl.Series([row.hold_reason for row in rows], dtype=pl.String),
+            "note": pl.Series([row.note for row in rows], dtype=pl.String),
+        }
+    )
+
+
+def _no_orders() -> None:
+    st.info(
+        "There are no orders yet. Load feeds with `mes ingest`, or run `mes demo` for a generated workshop. "
+        "Orders show here by themselves as they come.",
+        icon=":material/inbox:",
+    )
+
+
+def _no_match(chosen: Filter) -> None:
+    if not chosen.narrowed:
+        st.info("No order has this status now.", icon=":material/check_circle:")
+        return
+    st.info("No order matches these filters.", icon=":material/filter_alt_off:")
+    st.button("Clear the filters", key="clear", on_click=_clear)
+
+
+def _clear() -> None:
+    st.session_state[_LATE] = st.session_state[_HELD] = False
+    st.session_state[_SEARCH] = ""
+
+
+def _sorted_by(scope: Scope | Status) -> str:
+    if scope is Scope.ALL:
+        return "Newest first"
+    return "Last ended first" if scope in FINISHED_STATUSES else "Least slack first: the top one is next"

@@ -13,7 +13,8 @@ select
     to_jsonb(live) as in_view
 from stored
 full join live on stored.order_id = live.order_id
-where to_jsonb(stored) is distinct from to_jsonb(live)
+where
+    to_jsonb(stored) is distinct from to_jsonb(live)
     and coalesce(stored.order_id, live.order_id) not in (
         select marks.order_id from {{ source('ops', 'dirty_orders') }} as marks
     )

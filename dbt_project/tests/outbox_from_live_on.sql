@@ -13,5 +13,6 @@ select
 from {{ ref('stg_mes__orders') }} as orders
 inner join events on orders.order_id = events.order_id
 full join outbox on events.order_id = outbox.order_id and events.sequence = outbox.sequence
-where (orders.live_from is not null and events.sequence >= orders.live_from)
+where
+    (orders.live_from is not null and events.sequence >= orders.live_from)
     is distinct from (outbox.outbox_id is not null)

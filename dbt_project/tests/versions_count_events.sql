@@ -21,5 +21,6 @@ select
     counted.last_sequence
 from {{ ref('stg_mes__orders') }} as orders
 left join counted on orders.order_id = counted.order_id
-where (orders.version, orders.version, 1, orders.version)
+where
+    (orders.version, orders.version, 1, orders.version)
     is distinct from (counted.events, counted.numbers, counted.first_sequence, counted.last_sequence)

@@ -90,6 +90,14 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Found:
+    """An order that has the number that was asked for."""
+
+    order_id: UUID
+    source: str
+
+
+@dataclass(frozen=True)
 class _Sort:
     """An order that an index holds, and how to go on from a key both ways."""
 
@@ -162,13 +170,13 @@ def key_of(row: ListedOrder, chosen: Filter) -> Key:
     return Key(getattr(row, _sort(chosen.scope).column), row.order_id)
 
 
-def find(conn: Connection, number: str) -> Sequence[UUID]:
+def find(conn: Connection, number: str) -> Sequence[Found]:
     """The orders with this number: one for each source that uses it, so seldom more than one."""
     rows = conn.execute(
-        text("select order_id from marts.order_list where external_id = :number order by source limit 10"),
+        text("select order_id, source from marts.order_list where external_id = :number order by source limit 10"),
         {"number": number},
     )
-    return [row.order_id for row in rows]
+    return [Found(**row) for row in rows.mappings()]
 
 
 def is_empty(conn: Connection) -> bool:

@@ -71,7 +71,7 @@ def build(
 def weld(points: Floats, faces: Ints) -> tuple[Floats, Ints]:
     """Merge points at exactly the same position; returns the distinct vertices that faces use, and the new faces.
 
-    Sorts 64-bit hashes instead of rows: 3 million points take 0.6 s, `np.unique` over rows 6 s. Equal hashes are
+    Sorts 64-bit hashes instead of rows: 3.4 million points take 1.4 s, `np.unique` over rows 6.8 s. Equal hashes are
     compared, and a collision falls back to sorting rows, so the result does not depend on luck.
     """
     in_use = np.zeros(len(points), bool)

@@ -24,7 +24,7 @@ _SMOOTHED_FACES = 300_000
 """Above this, triangles are smaller than a pixel and smoothing would only cost time."""
 
 _AT_ONCE = 1_500_000
-"""Rows or samples handled in one step, about 150 MB of arrays."""
+"""Rows or samples handled in one step: a process that draws 100,000 triangles peaks at 210 MB."""
 
 _DEPTH_STEPS = float(2**31 - 1)
 _FACE_BITS = np.uint64(0xFFFFFFFF)

@@ -136,7 +136,7 @@ def _command(path: Path, limits: Limits) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """None of our secrets, and one thread: numpy's reserve 30 MiB of address space each."""
+    """None of our secrets, and one thread: numpy's reserve 40 MiB of address space each."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "PYTHONPATH": str(_IMPORT_ROOT),

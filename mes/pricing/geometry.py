@@ -172,12 +172,12 @@ def _nested(vertices: Floats, faces: Ints, body: Ints, turned: Ints, direction: 
     if not len(turned):
         return
     corners = vertices[faces]
-    low, high = corners.min(axis=1), corners.max(axis=1)
+    low, high = np.ascontiguousarray(corners.min(axis=1).T), np.ascontiguousarray(corners.max(axis=1).T)
     for number in turned[:_EXACTLY_NESTED]:
         own = body == number
-        start = _OFF_CENTRE @ corners[np.argmax(own)]
-        met = (low[:, :2] <= start[:2]).all(axis=1) & (high[:, :2] >= start[:2]).all(axis=1)
-        yield _winding(corners[met & ~own & (high[:, 2] > start[2])], start) * direction > 0
+        x, y, z = start = _OFF_CENTRE @ corners[np.argmax(own)]
+        met = (low[0] <= x) & (high[0] >= x) & (low[1] <= y) & (high[1] >= y) & (high[2] > z) & ~own
+        yield _winding(corners[met], start) * direction > 0
 
 
 def _winding(corners: Floats, start: NDArray[np.float64]) -> int:

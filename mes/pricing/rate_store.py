@@ -48,6 +48,11 @@ def every(conn: Connection) -> list[RateCard]:
     return [RateCard.model_validate(card) for (card,) in rows]
 
 
+def every_if_migrated(conn: Connection) -> list[RateCard]:
+    """All cards; none where the database has no tables yet."""
+    return every(conn) if query.flag(conn, "select to_regclass('ops.rate_cards') is not null") else []
+
+
 def is_empty(conn: Connection) -> bool:
     """Whether no card was loaded yet."""
     return query.flag(conn, "select not exists (select from ops.rate_cards)")

@@ -90,11 +90,11 @@ def make_reachable(path: Path, user: str) -> None:
         log.warning("folder opened for passing through", folder=str(folder), user=user)
 
 
-def prepare_socket_dir(home: Path, user: str | None) -> Path:
-    """A short private folder for the server's socket, named by the home, that only we and the server can enter.
+def socket_dir(home: Path) -> Path:
+    """The folder of the server's socket: short, outside the home, and named by it.
 
     Raises:
-        PostgresFailed: no base folder is short enough, or somebody else owns the folder.
+        PostgresFailed: no base folder is short enough.
     """
     name = f"mes-{os.geteuid()}-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
     folder = next((base / name for base in _socket_bases() if _fits(base / name)), None)
@@ -102,6 +102,16 @@ def prepare_socket_dir(home: Path, user: str | None) -> Path:
         raise PostgresFailed(
             "No folder for the socket has a short enough path. Set TMPDIR to a short one, such as /tmp."
         )
+    return folder
+
+
+def prepare_socket_dir(home: Path, user: str | None) -> Path:
+    """Make the folder of the socket so that only we and the server can enter it.
+
+    Raises:
+        PostgresFailed: no base folder is short enough, or somebody else owns the folder.
+    """
+    folder = socket_dir(home)
     owner = pwd.getpwnam(user).pw_uid if user else os.geteuid()
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
@@ -141,12 +151,12 @@ def initialise(home: Path, user: str | None) -> None:
     new.rename(data)
 
 
-def server_command(home: Path, socket_dir: Path) -> list[str]:
+def server_command(home: Path, socket_folder: Path) -> list[str]:
     """The command that runs the server in the foreground; all settings are here, none in files."""
     settings = {
         "listen_addresses": "",
         "port": PORT,
-        "unix_socket_directories": socket_dir,
+        "unix_socket_directories": socket_folder,
         "unix_socket_permissions": "0700",
         "max_connections": 200,  # workers, console sessions, Dagster's storage and run processes on one machine
         "shared_buffers": "256MB",

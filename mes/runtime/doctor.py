@@ -149,7 +149,9 @@ def _postgres(settings: Settings) -> Check:
     if done.returncode != 0:
         advice = "Use a glibc-based Linux (Debian, Ubuntu, Fedora), or set MES_DATABASE_URL."
         return Check("embedded postgres", Verdict.FAULT, done.stderr.strip()[-400:], advice)
-    folder = cluster.prepare_socket_dir(settings.home, user)
+    folder = cluster.socket_dir(settings.home)
+    if not os.access(_existing(folder), os.W_OK | os.X_OK):
+        return Check("embedded postgres", Verdict.FAULT, f"{folder} cannot be written", "Set TMPDIR to /tmp.")
     return Check("embedded postgres", Verdict.OK, f"{done.stdout.strip()}, socket in {folder}")
 
 

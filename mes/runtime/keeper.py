@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -90,6 +91,8 @@ class Keeper:
         reader.join(timeout=5)
         log.info("postgres ended", status=server.returncode)
         (self._home / cluster.STATE_NAME).unlink(missing_ok=True)
+        with suppress(OSError):  # a killed server leaves its socket there; the next start uses the folder again
+            socket_dir.rmdir()
         return was_ready
 
     def _publish(self, postmaster: int, socket_dir: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging.handlers
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -17,10 +18,17 @@ MAX_LINE_BYTES = 64 * 1024  # a longer line is cut into pieces, so that one chil
 class ProcessLog:
     """The log file of one process: one JSON object per line, rotated by size, without secrets."""
 
-    def __init__(self, path: Path, process: str, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        process: str,
+        max_bytes: int = MAX_BYTES,
+        on_line: Callable[[str], None] = lambda _line: None,
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._process = process
+        self._on_line = on_line
         self._file = logging.handlers.RotatingFileHandler(
             path, maxBytes=max_bytes, backupCount=BACKUPS, encoding="utf-8", errors="backslashreplace"
         )
@@ -29,7 +37,9 @@ class ProcessLog:
         """Add one line; what is no JSON object becomes the `event` of one."""
         text = line.strip()
         if text:
-            self._file.emit(logging.makeLogRecord({"msg": self._as_json(text)}))
+            kept = self._as_json(text)
+            self._file.emit(logging.makeLogRecord({"msg": kept}))
+            self._on_line(kept)
 
     def follow(self, stream: IO[bytes]) -> threading.Thread:
         """Start a thread that writes all lines of the stream until its end."""

@@ -59,8 +59,8 @@ def claimed(home: Path, run_id: str) -> Iterator[None]:
         _end_leftovers(home)
         write(home, RunState(os.getpid(), run_id))
         yield
-        (home / _STATE).unlink(missing_ok=True)
     finally:
+        (home / _STATE).unlink(missing_ok=True)  # what finds one later knows that this run was killed
         lock.release()
 
 

@@ -140,15 +140,23 @@ def dagster_home(home: Path) -> Path:
     return home / "dagster"
 
 
-def run_step(name: str, argv: list[str], settings: Settings, database: Database) -> None:
+def run_step(
+    name: str,
+    argv: list[str],
+    settings: Settings,
+    database: Database,
+    on_line: Callable[[str], None] = lambda _line: None,
+) -> None:
     """Run one program of the repository to its end; its output goes to `<home>/logs/<name>.jsonl`.
+
+    `on_line` is told every line, as it is kept there: one JSON object.
 
     Raises:
         StepFailed: it ended with an error.
     """
     root = paths.require_repository()
     _prepare_dagster_home(settings.home, root)
-    output = ProcessLog(settings.home / "logs" / f"{name}.jsonl", name)
+    output = ProcessLog(settings.home / "logs" / f"{name}.jsonl", name, on_line=on_line)
     process = subprocess.Popen(
         leash.command(argv, signal.SIGKILL),
         cwd=root,

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from mes import config
 from mes.config import BadConfiguration, Settings
-from mes.runtime import paths, ports
+from mes.runtime import paths, ports, up
 from mes.runtime.cli import app
+from mes.runtime.location import Database
 
 
 @pytest.fixture(autouse=True)
@@ -128,3 +129,18 @@ def test_an_installation_without_its_repository_is_told_so(monkeypatch: pytest.M
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     with pytest.raises(paths.RepositoryMissing, match="editable"):
         paths.require_repository()
+
+
+def test_supervised_processes_get_the_resolved_database_and_ports_of_their_own(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        settings = Settings(home=tmp_path / "home", console_port=taken, dagster_port=taken)
+        databases = Database("postgresql://a@/mes?host=/run/x", "postgresql://a@/mes_dagster?host=/run/x")
+        addresses, specs = up.plan(settings, databases)
+    assert len({addresses.console, addresses.dagster, f"http://127.0.0.1:{taken}"}) == 3
+    assert all(str(taken) in note for note in addresses.notes)
+    assert [spec.name for spec in specs] == ["worker", "console", "dagster", "dagster-daemon"]
+    for spec in specs:
+        assert spec.env["MES_DATABASE_URL"] == databases.libpq_url
+        assert spec.env["MES_DAGSTER_STORAGE_URL"] == "postgresql+psycopg2://a@/mes_dagster?host=/run/x"
+        assert spec.env["MES_HOME"] == str(tmp_path / "home")

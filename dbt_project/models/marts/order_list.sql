@@ -7,13 +7,14 @@
     materialized='incremental',
     incremental_strategy='merge',
     unique_key='order_id',
-    on_schema_change='sync_all_columns',
+    on_schema_change='append_new_columns',
     pre_hook=[
         "select pg_advisory_xact_lock({{ var('refresh_lock', 7203394) }})",
         "create temporary table taken_marks on commit drop as"
         ~ " with taken as (delete from ops.dirty_orders returning order_id) select distinct order_id from taken",
     ],
-    post_hook=["{{ ensure_indexes({
+    post_hook=["{{ ensure_indexes(this) }}", "{{ remember_definition() }}"],
+    meta={'indexes': {
         'key': 'unique (order_id)',
         'number': '(source, external_id)',
         'open': '(latest_start_at, order_id) where is_open',
@@ -22,12 +23,11 @@
         'late': '(latest_start_at, order_id) where late',
         'assigned': '(assigned_to, latest_start_at, order_id) where is_open',
         'search': 'using gin (search_text gin_trgm_ops)',
-    }) }}", "{{ remember_order_list_definition() }}"]
+    }}
 ) }}
 
 select live.*
 from {{ ref('order_list_live') }} as live
--- depends_on: {{ ref('stg_mes__orders') }}, {{ ref('stage_work') }}
-{% if is_incremental() and not order_list_definition_changed() %}
+{% if is_incremental() %}
     where live.order_id in (select taken_marks.order_id from taken_marks)
 {% endif %}

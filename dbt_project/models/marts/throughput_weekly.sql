@@ -1,7 +1,8 @@
 -- one row per week (Monday, UTC) with any order placed or ended: flow, work in progress, lateness, cycle time
 {{ config(
     materialized='materialized_view',
-    indexes=[{'columns': ['week'], 'unique': True}]
+    indexes=[{'columns': ['week'], 'unique': True}],
+    post_hook="{{ remember_definition() }}"
 ) }}
 
 with ends as (

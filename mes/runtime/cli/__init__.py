@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from mes.errors import MesError
-from mes.runtime.cli import db, doctor, settings, up
+from mes.runtime.cli import bench, db, demo, doctor, quote, rates, settings, up
 
 
 class Commands(TyperGroup):
@@ -43,7 +43,7 @@ def main(
 
 
 # one line per module that has `register(app)`; the order is that of `mes --help`
-for _module in (up, doctor, settings, db):
+for _module in (demo, up, quote, rates, doctor, settings, db, bench):
     _module.register(app)
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from mes.runtime.run_state import RunState
     from mes.runtime.up import Addresses
 
 
@@ -44,11 +45,9 @@ def show(addresses: "Addresses") -> None:
     typer.echo(f"ready {addresses.console}")  # echo flushes
 
 
-def show_running(state: object) -> None:
+def show_running(state: "RunState | None") -> None:
     """Print that the system runs already, with its process id and addresses."""
-    from mes.runtime.run_state import RunState  # noqa: PLC0415
-
-    if not isinstance(state, RunState) or not state.urls:
+    if state is None or not state.urls:
         typer.echo("The system is being started already.")
         return
     urls = ", ".join(f"{name} {url}" for name, url in state.urls.items())

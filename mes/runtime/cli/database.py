@@ -1,0 +1,20 @@
+"""Gives commands a database that is there and migrated."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mes.runtime.location import Database
+
+
+@contextmanager
+def migrated() -> "Iterator[Database]":
+    """The configured database, or the embedded one for the time of the block, at the newest revision."""
+    from mes import config  # noqa: PLC0415
+    from mes.db import migrate  # noqa: PLC0415
+    from mes.runtime import embedded  # noqa: PLC0415
+
+    with embedded.database(config.load()) as database:
+        migrate.upgrade(database.url)
+        yield database

@@ -1,0 +1,119 @@
+"""`mes quote`: measures a 3D model and prices it, line by line."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mes.models.sandbox import Analysis
+    from mes.pricing.cost_model import Price
+    from mes.pricing.rate_card import RateCard
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(quote)
+
+
+def quote(
+    file: Annotated[Path, typer.Argument(help="STL, OBJ, PLY or 3MF file.", exists=True, dir_okay=False)],
+    *,
+    material: Annotated[str, typer.Option(help="silver925, gold585, gold750 or platinum950.")],
+    finish: Annotated[str, typer.Option(help="polished, satin, sandblasted or plated.")] = "polished",
+    quantity: Annotated[int, typer.Option(min=1, help="Pieces.")] = 1,
+    longest_side_mm: Annotated[float | None, typer.Option(help="Size of the piece; else the model's own.")] = None,
+    rush: Annotated[bool, typer.Option("--rush", help="Made ahead of others.")] = False,
+    tier: Annotated[str, typer.Option(help="Customer tier: retail, b2b or vip.")] = "retail",
+    as_json: Annotated[bool, typer.Option("--json", help="Print as one JSON object.")] = False,
+) -> None:
+    """Price a 3D model now, without storing anything."""
+    from mes import config  # noqa: PLC0415
+    from mes.models import sandbox  # noqa: PLC0415
+    from mes.pricing import options  # noqa: PLC0415
+    from mes.pricing.cost_model import price_one  # noqa: PLC0415
+    from mes.pricing.findings import of_geometry  # noqa: PLC0415
+
+    asked = options.parse(
+        {
+            "material": material,
+            "finish": finish,
+            "quantity": quantity,
+            "longest_side_mm": longest_side_mm,
+            "rush": rush,
+            "tier": tier,
+        }
+    )
+    card = _card_of_today()
+    analysis = sandbox.analyse(file, sandbox.Limits.of(config.load()))
+    price = price_one(analysis.geometry, asked, card)
+    facts = _facts(analysis, price, card, of_geometry(analysis.geometry))
+    _print_json(facts) if as_json else _print_table(file, facts)
+
+
+def _card_of_today() -> "RateCard":
+    """From the database if one is configured or running, else the shipped sample."""
+    from mes import config  # noqa: PLC0415
+    from mes.clock import utc_now  # noqa: PLC0415
+    from mes.db import engine  # noqa: PLC0415
+    from mes.pricing import rate_cards, rate_store  # noqa: PLC0415
+    from mes.runtime import embedded  # noqa: PLC0415
+
+    settings = config.load()
+    cards = rate_cards.load_sample()
+    if settings.database_url or embedded.EmbeddedPostgres(settings.home).running():
+        with embedded.database(settings) as database:
+            connections = engine.connect(database.url)
+            with connections.begin() as conn:
+                cards = rate_store.every_if_migrated(conn) or cards
+            connections.dispose()
+    return rate_cards.valid_at(cards, utc_now())
+
+
+def _facts(analysis: "Analysis", price: "Price", card: "RateCard", findings: list[str]) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    measures = analysis.geometry.as_dict()
+    return {
+        "model_id": analysis.sha256,
+        "bytes": analysis.bytes,
+        "format": analysis.format,
+        **measures,
+        "geometry": measures,
+        "findings": findings,
+        "rate_card": {"version": card.version, "name": card.name, "valid_from": card.valid_from.isoformat()},
+        "price": {"amount": str(price.total), "currency": price.currency},
+        "unit_price": {"amount": str(price.unit_price), "currency": price.currency},
+        "breakdown": [
+            {name: value if isinstance(value, str) else str(value) for name, value in asdict(line).items()}
+            for line in price.lines
+        ],
+    }
+
+
+def _print_json(facts: dict[str, Any]) -> None:
+    import json  # noqa: PLC0415
+
+    typer.echo(json.dumps(facts))
+
+
+def _print_table(file: Path, facts: dict[str, Any]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    x, y, z = facts["extents_mm"]
+    typer.echo(
+        f"{file.name}: {facts['volume_mm3']:,.2f} mm3, {facts['area_mm2']:,.2f} mm2, {x:g} x {y:g} x {z:g} mm, "
+        f"{facts['bodies']} {'body' if facts['bodies'] == 1 else 'bodies'}, {facts['triangles']:,} triangles"
+    )
+    for finding in facts["findings"]:
+        typer.echo(f"! {finding}")
+    table = Table("line", "driver", "quantity", "unit", "rate", "amount", box=None)
+    for column in (2, 4, 5):
+        table.columns[column].justify = "right"
+    for line in facts["breakdown"]:
+        table.add_row(line["label"], line["driver"], line["quantity"], line["unit"], line["rate"], line["amount"])
+    table.add_row(
+        "Total", f"rate card {facts['rate_card']['name']}", "", "", "", facts["price"]["amount"], style="bold"
+    )
+    Console().print(table)

@@ -1,0 +1,75 @@
+"""What a person sees and does on the console's pages."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
+from playwright.sync_api import Locator, Page
+
+_LIMIT_S = 20.0
+_ROW_PX, _HEADER_PX = 33, 35  # of the list's table, which is drawn on a canvas
+
+Value = TypeVar("Value")
+
+
+class Screen:
+    """The console in a browser."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+
+    def open(self, path: str = "") -> None:
+        """Go to a page."""
+        self.page.goto(f"{self.url}/{path}")
+
+    def open_order(self, order_id: UUID) -> None:
+        """Go to an order's page by its link."""
+        self.open(f"?order={order_id}")
+        self.sees("Timeline")
+
+    def sees(self, text: str) -> None:
+        """Wait until a text is there."""
+        self.page.get_by_text(text).first.wait_for()
+
+    def button(self, name: str) -> Locator:
+        """A button by its whole label, whatever its icon is called."""
+        return self.page.get_by_test_id("stMain").locator("button", has_text=name).first
+
+    def press(self, name: str) -> None:
+        """Click a button."""
+        self.button(name).click()
+
+    def choose_tab(self, name: str) -> None:
+        """Choose a status above the list."""
+        self.page.get_by_test_id("stButtonGroup").get_by_text(name).click()
+
+    def search(self, text: str) -> None:
+        """Type into the search field."""
+        self.page.get_by_placeholder("Search number, customer, material or note").fill(text)
+
+    def rows(self, table: int = 0) -> list[list[str]]:
+        """Texts of a table's cells (from the copy that it keeps for screen readers)."""
+        frames = self.page.get_by_test_id("stDataFrame")
+        if frames.count() <= table:
+            return []
+        return [row.locator("td").all_inner_texts() for row in frames.nth(table).locator("tbody tr").all()]
+
+    def numbers(self) -> list[str]:
+        """Order numbers of the list, from top to bottom."""
+        return [row[0] for row in self.rows()]
+
+    def open_row(self, index: int) -> None:
+        """Click a row of the list."""
+        y = _HEADER_PX + _ROW_PX * index + _ROW_PX // 2
+        self.page.get_by_test_id("stDataFrame").first.click(position={"x": 300, "y": y})
+        self.sees("Timeline")
+
+
+def eventually(read: Callable[[], Value], expected: Value) -> None:
+    """Wait until what is read is as expected; fails with what it was last."""
+    end = time.monotonic() + _LIMIT_S
+    while (found := read()) != expected and time.monotonic() < end:
+        time.sleep(0.1)
+    assert found == expected
