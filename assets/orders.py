@@ -80,7 +80,7 @@ def orders(database: Database) -> Iterator[dg.MaterializeResult[None]]:
     with database.begin() as conn:
         report = apply_feeds.apply(conn, now=utc_now())
         kinds = anomalies.counts(conn)
-    metadata = {
+    metadata: dict[str, dict[str, dg.MetadataValue | int]] = {
         "customers": {},
         "orders": {
             "new": report.applied.orders_new,

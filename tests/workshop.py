@@ -1,5 +1,6 @@
 """Loads feeds as the pipeline does, step by step, without Dagster around it."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -17,6 +18,7 @@ from mes.feeds.land import Landed
 from mes.models import intake
 from mes.models.sandbox import Limits
 from mes.models.store import ObjectStore
+from mes.reports.summary import summarize
 
 SINCE = datetime(2010, 1, 1, tzinfo=UTC)
 LIMITS = Limits(max_bytes=200 * 1024 * 1024, time_limit_s=60, memory_limit_mb=4096)
@@ -87,10 +89,23 @@ class Workshop:
 
     def content(self) -> str:
         """A digest of everything that the feeds say, whatever ids the database gave."""
-        from mes.reports.summary import summarize
-
         with self.engine.begin() as conn:
             return summarize(conn).digest
+
+
+def some_orders(feeds: Path, target: Path, *, step: int) -> Path:
+    """Every `step`-th order of the feeds, with all of its events."""
+    chosen: set[tuple[str, str]] = set()
+    for source in ("shop", "crm"):
+        lines = (feeds / source / "orders.jsonl").read_text().splitlines()[::step]
+        chosen |= {(source, json.loads(line)["external_id"]) for line in lines}
+        write_lines(target / source / "orders.jsonl", lines)
+    for name in ("crm/order_events.jsonl", "legacy_mes/status_history.jsonl"):
+        events = ((line, json.loads(line)["order"]) for line in (feeds / name).read_text().splitlines())
+        write_lines(
+            target / name, [line for line, order in events if (order["source"], order["external_id"]) in chosen]
+        )
+    return target
 
 
 def write_lines(path: Path, lines: Iterable[bytes | str]) -> None:

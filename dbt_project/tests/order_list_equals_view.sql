@@ -1,7 +1,7 @@
 -- one row per order that order_list and its definition show differently, or that only one of them shows
 --
 -- Orders that wait for the refresher, that is, have a dirty mark, are left out.
-{{ config(severity='error') }}
+{{ config(severity='error', meta={'dagster': {'ref': {'name': 'order_list'}}}) }}
 
 with stored as (select * from {{ ref('order_list') }}),
 

@@ -1,5 +1,5 @@
 -- one row per event that the outbox should hold and does not, or holds and should not: it speaks from live_from on
-{{ config(severity='error') }}
+{{ config(severity='error', meta={'dagster': {'ref': {'name': 'stg_mes__orders'}}}) }}
 
 with events as (select * from {{ source('ops', 'order_events') }}),
 

@@ -1,5 +1,5 @@
 -- one row per order whose version is not the number of its events, or whose events have gaps or repeat a number
-{{ config(severity='error') }}
+{{ config(severity='error', meta={'dagster': {'ref': {'name': 'stg_mes__orders'}}}) }}
 
 with counted as (
     select

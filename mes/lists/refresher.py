@@ -64,9 +64,10 @@ def refresh_batch(conn: Connection, limit: int = BATCH) -> Refreshed:
 def refresh_now(conn: Connection, order_ids: Sequence[UUID]) -> None:
     """Merge these orders at once, in the caller's transaction: what I just did is on my screen.
 
-    Their marks stay, so the refresher merges them again after the commit.
+    Their marks stay, so the refresher merges them again after the commit; while dbt builds the list, it alone does.
     """
-    if order_ids and is_built(conn):
+    free = "select pg_try_advisory_xact_lock_shared(:key)"
+    if order_ids and is_built(conn) and query.flag(conn, free, key=REFRESH_LOCK):
         _merge(conn, list(order_ids))
 
 

@@ -38,10 +38,9 @@ KINDS: dict[str, str] = {
         kind: "Check the two times with the systems that reported them, and have the wrong one corrected there."
         for _, _, kind in _OUT_OF_ORDER
     },
-    **{
-        kind: "Ask the system that makes this move whether it happened, and to export its event."
-        for kind in _MISSING.values()
-    },
+    **dict.fromkeys(
+        _MISSING.values(), "Ask the system that makes this move whether it happened, and to export its event."
+    ),
     "cancelled_after_shipping": "Find out whether the goods were returned; have the wrong event or status corrected.",
     "status_contradicts_events": "The exported status was kept; ask its sender which of the two is right.",
     "repeated_status": "The first was kept; ask the sender why it reported this twice, at different times.",

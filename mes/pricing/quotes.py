@@ -186,7 +186,12 @@ def _conclude(conn: Connection, inputs: pl.DataFrame, clock: Clock) -> dict[str,
     for order_id in inputs["order_id"].unique(maintain_order=True):
         order = repository.lock(conn, UUID(order_id))
         total, was, doubts = _state(conn, order.order_id)
-        if total is not None and was is not None and was != total and order.status not in {Status.INITIATED, Status.SUBMITTED}:
+        if (
+            total is not None
+            and was is not None
+            and was != total
+            and order.status not in {Status.INITIATED, Status.SUBMITTED}
+        ):
             event = NewEvent(EventType.REPRICED, clock(), PRICER, data={"total": {"from": str(was), "to": str(total)}})
             order = repository.change(conn, order, order, event)
         if total is not None and order.status is Status.SUBMITTED and not order.held:
@@ -228,4 +233,3 @@ def _state(conn: Connection, order_id: UUID) -> tuple[Any, Any, str]:
         {"order_id": order_id, "no_rate_card": NO_RATE_CARD, "problems": PROBLEMS["bad_geometry"]},
     ).one()
     return row.total, row.was, row.doubts
-

@@ -10,6 +10,10 @@ from playwright.sync_api import Locator, Page
 _LIMIT_S = 20.0
 _ROW_PX, _HEADER_PX = 33, 35  # of the list's table, which is drawn on a canvas
 
+# at once, since the console may draw anew between two looks
+_CELLS = """tables => tables.map(table => Array.from(table.querySelectorAll("tbody tr"),
+    row => Array.from(row.querySelectorAll("td"), cell => cell.innerText)))"""
+
 Value = TypeVar("Value")
 
 
@@ -51,14 +55,12 @@ class Screen:
 
     def rows(self, table: int = 0) -> list[list[str]]:
         """Texts of a table's cells (from the copy that it keeps for screen readers)."""
-        frames = self.page.get_by_test_id("stDataFrame")
-        if frames.count() <= table:
-            return []
-        return [row.locator("td").all_inner_texts() for row in frames.nth(table).locator("tbody tr").all()]
+        found: list[list[list[str]]] = self.page.get_by_test_id("stDataFrame").evaluate_all(_CELLS)
+        return found[table] if table < len(found) else []
 
     def numbers(self) -> list[str]:
         """Order numbers of the list, from top to bottom."""
-        return [row[0] for row in self.rows()]
+        return [row[0] for row in self.rows() if row]
 
     def open_row(self, index: int) -> None:
         """Click a row of the list."""

@@ -23,7 +23,7 @@ def test_bad_rows_and_contradictions_are_listed_with_what_to_do(screen: Screen, 
             text("""
                 insert into ops.quarantine
                     (feed, file, line, stage, kind, reason, advice, content, content_hash, resolved_at)
-                values ('shop_orders', 'shop/a.jsonl', 7, 'read', 'not_json', 'cut short', 'export again', '{"a":', 'x', null),
+                values ('shop_orders', 'shop/a.jsonl', 7, 'read', 'not_json', 'cut', 'export again', '{"a', 'x', null),
                     ('crm_orders', 'crm/b.jsonl', 9, 'read', 'bad_time', 'no time', 'mend it', '{}', 'y', null),
                     ('crm_orders', 'crm/b.jsonl', 8, 'read', 'bad_time', 'mended', 'none', '{}', 'z', now())
             """)
@@ -33,7 +33,7 @@ def test_bad_rows_and_contradictions_are_listed_with_what_to_do(screen: Screen, 
         conn.execute(
             text("""
                 insert into ops.anomalies (order_id, kind, reason, advice, feed, file, line)
-                values (:order_id, 'shipped_before_approved', 'shipped too early', 'ask', 'crm_orders', 'crm/b.jsonl', 1)
+                values (:order_id, 'shipped_before_approved', 'shipped too early', 'ask', 'crm_orders', 'b.jsonl', 1)
             """),
             {"order_id": order_id},
         )

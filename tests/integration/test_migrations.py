@@ -1,10 +1,13 @@
 """Migrations and tables say the same, up and down."""
 
+from datetime import date
+
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from mes.db import migrate, tables
+from mes.orders.life import Status
 
 
 def test_migrations_make_exactly_the_tables(engine: Engine) -> None:
@@ -48,16 +51,12 @@ def test_an_upgrade_of_an_upgraded_database_does_nothing(database_url: str) -> N
 
 
 def test_the_database_sorts_statuses_by_the_life_of_an_order(engine: Engine) -> None:
-    from mes.orders.life import Status
-
     with engine.connect() as conn:
         sorted_by_database = conn.execute(text("select unnest(enum_range(null::ops.order_status))::text")).scalars()
         assert list(sorted_by_database) == [status.value for status in Status]
 
 
 def test_partitions_are_made_by_month_and_take_over_what_waits_in_the_default(engine: Engine) -> None:
-    from datetime import date
-
     with engine.begin() as conn:
         conn.execute(
             text("""

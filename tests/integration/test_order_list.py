@@ -1,0 +1,174 @@
+"""The console's lists read by key: whole, in order, both ways, and on an index."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from mes.lists import counts, order_details, order_list, quarantine, refresher
+from mes.lists.order_list import Filter, Page, Scope
+from mes.orders.life import Status
+from mes.orders.model import NoSuchOrder
+from mes.reports import throughput
+from tests.orders import add_order
+
+DAY = datetime(2026, 11, 2, tzinfo=UTC)
+STATUSES = (Status.SUBMITTED, Status.PACKAGING, Status.CLOSED, Status.SHIPPED)
+FILTERS = (
+    Filter(),
+    Filter(Status.PACKAGING),
+    Filter(Status.CLOSED),
+    Filter(Scope.ALL),
+    Filter(late=True),
+    Filter(held=True),
+    Filter(Scope.ALL, words=("s-1",)),
+)
+
+
+@pytest.fixture
+def orders(marts_engine: Engine) -> Engine:
+    """120 orders in four statuses; many share a due date, so that keys tie."""
+    with marts_engine.begin() as conn:
+        ids = [
+            add_order(conn, f"S-{number}", status=STATUSES[number % 4], placed_at=DAY, due_in=timedelta(number % 5))
+            for number in range(120)
+        ]
+        conn.execute(text("update ops.orders set overdue = true where external_id like '%7'"))
+        conn.execute(
+            text("""
+                update ops.orders set hold_reason = 'thin', held_since = now()
+                where external_id like '%4' and status = 'SUBMITTED'
+            """)
+        )
+        refresher.refresh_now(conn, ids)
+    return marts_engine
+
+
+def _all_pages(conn: Connection, chosen: Filter, rows: int = 7) -> list[Page]:
+    pages = [order_list.page(conn, chosen, rows=rows)]
+    while pages[-1].has_next:
+        last = order_list.key_of(pages[-1].rows[-1], chosen)
+        pages.append(order_list.page(conn, chosen, after=last, rows=rows))
+    return pages
+
+
+@pytest.mark.parametrize("chosen", FILTERS, ids=str)
+def test_pages_hold_every_row_once_both_ways(orders: Engine, chosen: Filter) -> None:
+    with orders.connect() as conn:
+        whole = order_list.page(conn, chosen, rows=1_000)
+        forward = _all_pages(conn, chosen)
+        assert [row for page in forward for row in page.rows] == list(whole.rows)
+        assert len(whole.rows) > 7
+        backward, page = [forward[-1].rows], forward[-1]
+        while page.has_previous:
+            page = order_list.page(conn, chosen, before=order_list.key_of(page.rows[0], chosen), rows=7)
+            backward.insert(0, page.rows)
+        assert backward == [page.rows for page in forward]
+
+
+def test_open_orders_come_by_least_slack_and_finished_ones_by_their_end(orders: Engine) -> None:
+    with orders.connect() as conn:
+        starts = [row.latest_start_at for row in order_list.page(conn, Filter(), rows=100).rows]
+        assert starts == sorted(starts)
+        ends = [row.status_since for row in order_list.page(conn, Filter(Status.SHIPPED), rows=100).rows]
+        assert ends == sorted(ends, reverse=True)
+
+
+def test_filters_leave_only_what_they_name(orders: Engine) -> None:
+    with orders.connect() as conn:
+        assert all(row.late for row in order_list.page(conn, Filter(late=True), rows=100).rows)
+        assert all(row.held for row in order_list.page(conn, Filter(held=True), rows=100).rows)
+        found = order_list.page(conn, Filter(Scope.ALL, words=("S-11", "customer")), rows=100).rows
+        assert {row.external_id for row in found} == {"S-11", *(f"S-11{digit}" for digit in range(10))}
+
+
+@pytest.mark.parametrize("wildcard", ["%", "_", "\\", "S_1"])
+def test_wildcards_are_searched_as_they_are(orders: Engine, wildcard: str) -> None:
+    with orders.connect() as conn:
+        assert not order_list.page(conn, Filter(Scope.ALL, words=(wildcard,))).rows
+
+
+def test_counts_agree_with_the_list(orders: Engine) -> None:
+    with orders.connect() as conn:
+        found = counts.open_orders(conn)
+        assert found.open == len(order_list.page(conn, Filter(), rows=1_000).rows)
+        assert found.late == len(order_list.page(conn, Filter(late=True), rows=1_000).rows)
+        assert found.held == len(order_list.page(conn, Filter(held=True), rows=1_000).rows)
+        assert found.by_status[Status.PACKAGING] == 30
+
+
+def test_an_order_is_found_by_its_number(orders: Engine) -> None:
+    with orders.connect() as conn:
+        (found,) = order_list.find(conn, "S-3")
+        assert order_details.read(conn, found.order_id).order.external_id == "S-3"
+        assert order_list.find(conn, "S-1000") == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "index"),
+    [
+        (Filter(), "open"),
+        (Filter(Status.PACKAGING), "open_status"),
+        (Filter(Status.CLOSED), "finished"),
+        (Filter(Scope.ALL), "key"),
+        (Filter(late=True), "late"),
+    ],
+    ids=str,
+)
+def test_a_page_deep_in_the_list_reads_an_index_and_sorts_nothing(orders: Engine, chosen: Filter, index: str) -> None:
+    with orders.begin() as conn:
+        key = order_list.key_of(order_list.page(conn, chosen, rows=10).rows[-1], chosen)
+        # few rows tempt the planner to read them all
+        conn.execute(text("set local enable_seqscan = off; set local enable_bitmapscan = off"))
+        plan = _plan(conn, lambda: order_list.page(conn, chosen, after=key))
+    assert f"order_list__{index}_" in plan
+    assert "Sort" not in plan
+
+
+def _plan(conn: Connection, read: Callable[[], object]) -> str:
+    conn.execute(text("load 'auto_explain'; set local auto_explain.log_min_duration = 0"))
+    conn.execute(text("set local client_min_messages = log"))
+    notices: list[str] = []
+    driver = conn.connection.driver_connection
+    driver.add_notice_handler(lambda notice: notices.append(notice.message_primary))  # type: ignore[union-attr]
+    read()
+    return "\n".join(notices)
+
+
+def test_details_of_an_unknown_order_are_refused(marts_engine: Engine) -> None:
+    with marts_engine.connect() as conn, pytest.raises(NoSuchOrder):
+        order_details.version(conn, uuid4())
+
+
+def test_quiet_weeks_are_in_the_report(marts_engine: Engine) -> None:
+    with marts_engine.begin() as conn:
+        add_order(conn, "A", placed_at=DAY)
+        add_order(conn, "B", placed_at=DAY + timedelta(weeks=3))
+        conn.execute(text("refresh materialized view marts.throughput_weekly"))
+        weeks = throughput.weeks(conn)
+        assert [(week.placed, week.in_progress) for week in weeks] == [(1, 1), (0, 1), (0, 1), (1, 2)]
+        assert throughput.weeks(conn, 2) == weeks[-2:]
+
+
+def test_findings_are_paged_and_exported_whole(marts_engine: Engine) -> None:
+    with marts_engine.begin() as conn:
+        conn.execute(
+            text("""
+                insert into ops.quarantine (feed, file, line, stage, kind, reason, advice, content, content_hash)
+                select 'shop_orders', 'a', n, 'read', case when n % 3 = 0 then 'odd' else 'bad' end, 'r', 'a', '', ''
+                from generate_series(1, 30) as n
+            """)
+        )
+        first = quarantine.page(conn, quarantine.BAD_ROWS, kind="bad", rows=8)
+        second = quarantine.page(conn, quarantine.BAD_ROWS, kind="bad", key=first.rows[-1].key, rows=8)
+        back = quarantine.page(
+            conn, quarantine.BAD_ROWS, kind="bad", turn=quarantine.Turn.BEFORE, key=second.rows[0].key, rows=8
+        )
+        assert (back.rows, back.has_previous) == (first.rows, False)
+        assert [row.line for row in quarantine.export(conn, quarantine.BAD_ROWS, kind="odd")] == list(range(30, 0, -3))
+        assert [(group.kind, group.rows) for group in quarantine.groups(conn, quarantine.BAD_ROWS)] == [
+            ("bad", 20),
+            ("odd", 10),
+        ]
