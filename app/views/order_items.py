@@ -1,6 +1,7 @@
 """Shows what is to be made: each item's picture, measures, and the breakdown of its price."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import polars as pl
 import streamlit as st
@@ -117,9 +118,9 @@ def _show_price(price: ItemPrice | None) -> None:
         {
             "line": [line.label for line in price.lines],
             "driver": [line.driver for line in price.lines],
-            "quantity": [f"{line.quantity:,f}" for line in price.lines],
+            "quantity": [_figure(line.quantity) for line in price.lines],
             "unit": [line.unit for line in price.lines],
-            "rate": [f"{line.rate:,f}" for line in price.lines],
+            "rate": [_figure(line.rate) for line in price.lines],
             "amount": [f"{line.amount:,.2f}" for line in price.lines],
         }
     )
@@ -128,3 +129,9 @@ def _show_price(price: ItemPrice | None) -> None:
         f"Rates: {words.plain(price.rate_card)} \N{MIDDLE DOT} valid until {words.moment(price.valid_until)} "
         f"\N{MIDDLE DOT} amounts in {price.currency}, each line rounded to the cent"
     )
+
+
+def _figure(value: Decimal) -> str:
+    """All digits that count, and two decimals at least: `9.00`, `0.085361`."""
+    whole, _, decimals = f"{value:,f}".partition(".")
+    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"

@@ -20,13 +20,13 @@ _MOST_WORDS = 6
 _MOST_CHARACTERS = 100
 
 _COLUMNS = {
-    "order": st.column_config.TextColumn("Order", width=170, pinned=True),
-    "why": st.column_config.TextColumn("Why it is next", width=250),
+    "order": st.column_config.TextColumn("Order", width=135, pinned=True),
+    "why": st.column_config.TextColumn("Why it is next", width=235),
     "status": st.column_config.TextColumn("Status", width=105),
-    "customer": st.column_config.TextColumn("Customer", width=150),
+    "customer": st.column_config.TextColumn("Customer", width=135),
     "tier": st.column_config.TextColumn("Tier", width=60),
     "pieces": st.column_config.NumberColumn("Pieces", width=60),
-    "material": st.column_config.TextColumn("Material", width=105),
+    "material": st.column_config.TextColumn("Material", width=165),
     "due": st.column_config.DatetimeColumn("Due (UTC)", format="D MMM YYYY", timezone="UTC", width=95),
     "start": st.column_config.DatetimeColumn(
         "Latest start (UTC)", format="D MMM YYYY, HH:mm", timezone="UTC", width=140

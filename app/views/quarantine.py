@@ -73,7 +73,9 @@ def _show(section: _Section[Row], groups: Sequence[Group]) -> None:
     if not page.has_previous and place.key is not None:
         place = _Place(feed, kind)
         page = queries.findings_page(section.findings, feed, kind, place.turn, place.key)
-    st.session_state[_key(section, "place")] = place
+    if place != st.session_state.get(_key(section, "place")):
+        st.session_state[_key(section, "place")] = place
+        _forget_clicks(section)
     if not page.rows:
         st.info("Nothing of this feed and kind.", icon=":material/filter_alt_off:")
         return
@@ -140,13 +142,19 @@ def _table(section: _Section[Row], rows: Sequence[Row]) -> None:
         height="content",
         placeholder="",
         column_config=_COLUMNS,
-        key=_key(section, "table"),
+        key=_key(section, f"table-{st.session_state.get(_key(section, 'tables'), 0)}"),
         on_select="rerun",
         selection_mode=["single-row", "single-cell"],
     )
     selected = [*event.selection.rows, *(row for row, _ in event.selection.cells)]
     if selected and selected[0] < len(rows):
+        _forget_clicks(section)  # or the next look at the page would open it again
         section.open(rows[selected[0]])
+
+
+def _forget_clicks(section: _Section[Any]) -> None:
+    """Make the table a new one, in which nothing is selected."""
+    st.session_state[_key(section, "tables")] = st.session_state.get(_key(section, "tables"), 0) + 1
 
 
 def _key(section: _Section[Any], widget: str) -> str:

@@ -88,7 +88,7 @@ def test_a_generated_workshop_and_a_feed_that_breaks(tmp_path: Path) -> None:
     [
         (["demo", "--feeds", "/nowhere", "--no-serve"], "--models"),
         (["ingest", "--models", "/nowhere"], "--feeds"),
-        (["ingest", "--feeds", "/tmp", "--models", "/nowhere"], "/nowhere"),
+        (["ingest", "--feeds", "feeds", "--models", "/nowhere"], "/nowhere"),
     ],
 )
 def test_wrong_sources_are_explained(tmp_path: Path, arguments: Sequence[str], message: str) -> None:
@@ -111,7 +111,7 @@ def test_a_quote_from_a_file(data_root: Path, tmp_path: Path, model: str, expect
     assert done.returncode == 0, done.stderr
     quote = json.loads(done.stdout)
     for name, value in expected.items():
-        assert quote[name] == pytest.approx(value, rel=1e-5) if isinstance(value, float | list) else value
+        assert quote[name] == (pytest.approx(value, rel=1e-5) if isinstance(value, float | list) else value)
     assert quote["price"]["currency"] == "USD"
     total = sum(round(float(line["amount"]) * 100) for line in quote["breakdown"])
     assert total == round(float(quote["price"]["amount"]) * 100)

@@ -1,0 +1,145 @@
+"""`mes up` as users run it: everything comes up, comes back, and goes away."""
+
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.integration.test_main_job import MES
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Up:
+    """A running `mes up`."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.output = home / "up.out"
+        home.mkdir(exist_ok=True)
+        self.process = subprocess.Popen(
+            [MES, "up"],
+            cwd=REPOSITORY,
+            env={**os.environ, "MES_HOME": str(home), "MES_CONSOLE_PORT": "18501", "MES_DAGSTER_PORT": "13000"},
+            stdin=subprocess.DEVNULL,
+            stdout=self.output.open("wb"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def wait_ready(self) -> str:
+        """The console's URL, from the line that scripts wait for."""
+        _until(lambda: "ready " in self.output.read_text() or self.process.poll() is not None, 200)
+        text = self.output.read_text()
+        assert "ready " in text, text
+        return next(line.split()[1] for line in text.splitlines() if line.startswith("ready "))
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process that belongs to this home."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.status() != psutil.STATUS_ZOMBIE and (
+                    process.environ().get("MES_HOME") == str(self.home) or str(self.home) in " ".join(process.cmdline())
+                ):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    running = Up(tmp_path / "home")
+    yield running
+    if running.process.poll() is None:
+        running.process.send_signal(signal.SIGTERM)
+        running.process.wait(timeout=30)
+
+
+def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.2)
+    return condition()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_everything_comes_up_comes_back_and_goes_away(up: Up) -> None:
+    console = up.wait_ready()
+    assert _answers(f"{console}/_stcore/health")
+    dagster = next(line.split()[-1] for line in up.output.read_text().splitlines() if line.startswith("Dagster "))
+    assert _answers(f"{dagster}/server_info")
+
+    # a second one says that it is running, and where
+    second = subprocess.run(
+        [MES, "up"],
+        cwd=REPOSITORY,
+        env={**os.environ, "MES_HOME": str(up.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert second.returncode == 0
+    assert console in second.stdout
+    assert str(up.process.pid) in second.stdout
+
+    # a killed worker and a killed console come back
+    for part in ("ingest.worker", "streamlit"):
+        victim = next(process for process in up.processes() if part in " ".join(process.cmdline()))
+        victim.kill()
+
+        def is_back(gone: int = victim.pid, name: str = part) -> bool:
+            return any(name in " ".join(process.cmdline()) and process.pid != gone for process in up.processes())
+
+        assert _until(is_back, 30), part
+    assert _until(lambda: _answers(f"{console}/_stcore/health"), 60)
+
+    # SIGTERM ends all within ten seconds
+    up.process.send_signal(signal.SIGTERM)
+    up.process.wait(timeout=10)
+    assert _until(lambda: up.processes() == [], 2), up.processes()
+
+
+def test_taken_ports_are_said_and_others_used(up: Up) -> None:
+    console = up.wait_ready()
+    other = Up(up.home.parent / "other")
+    try:
+        second_console = other.wait_ready()
+        assert second_console != console
+        assert "is taken" in other.output.read_text()
+    finally:
+        other.process.send_signal(signal.SIGINT)
+        other.process.wait(timeout=10)
+    assert _until(lambda: other.processes() == [], 2)
+
+
+def test_a_wrong_setting_stops_the_start_by_its_name(tmp_path: Path) -> None:
+    failed = subprocess.run(
+        [MES, "up"],
+        env={**os.environ, "MES_HOME": str(tmp_path), "MES_CONSOLE_PORT": "eighty"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert failed.returncode == 2
+    assert "MES_CONSOLE_PORT" in failed.stderr
+    assert "Traceback" not in failed.stderr
