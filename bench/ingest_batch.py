@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, text
 from mes.clock import utc_now
 from mes.config import Settings
 from mes.db import engine as engines
-from mes.db import migrate
+from mes.db import migrate, query
 from mes.feeds import apply as applying
 from mes.feeds import land
 from mes.feeds.catalogue import FEEDS
@@ -86,9 +86,8 @@ def measure(folder: Path, orders: int, seed: int) -> dict[str, float]:
             "list_s": _timed(lambda: _refresh(connections)),
         }
         with connections.begin() as conn:
-            count = conn.execute(text("select count(*) from ops.orders")).scalar_one()
             return {
-                "orders": float(count),
+                "orders": float(query.number(conn, "select count(*) from ops.orders")),
                 "total_s": sum(seconds.values()),
                 "copy_s": sum(_copy_again(conn, table) for table in WRITTEN),
                 **seconds,

@@ -296,7 +296,7 @@ quarantine = Table(
     Column("resolved_at", TIME, comment="When the file was loaded again without this bad row."),
     UniqueConstraint("feed", "file", "line", "stage", "content_hash"),
     CheckConstraint("stage in ('read', 'apply')", name="stage"),
-    Index("ix_quarantine_open", "feed", "file", postgresql_where=text("resolved_at is null")),
+    Index("ix_quarantine_open", "quarantine_id", postgresql_where=text("resolved_at is null")),
     schema=OPS,
 )
 
@@ -313,7 +313,7 @@ anomalies = Table(
     Column("line", BigInteger, nullable=False),
     _now("found_at"),
     UniqueConstraint("order_id", "kind"),
-    Index("ix_anomalies_kind", "kind"),
+    Index("ix_anomalies_kind", "kind", "anomaly_id"),
     schema=OPS,
 )
 

@@ -75,7 +75,7 @@ def _python(_settings: Settings) -> Check:
     found = platform.python_version()
     if found.startswith("3.11."):
         return Check("python", Verdict.OK, found)
-    return Check("python", Verdict.FAULT, found, "Install Python 3.11 and run `make` again.")
+    return Check("python", Verdict.FAULT, found, "Install Python 3.11 and run `make setup` again.")
 
 
 def _home(settings: Settings) -> Check:
@@ -133,7 +133,7 @@ def _clock(_settings: Settings) -> Check:
 def _packages(_settings: Settings) -> Check:
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        return Check("packages", Verdict.FAULT, f"missing: {', '.join(missing)}", "Run `make` again.")
+        return Check("packages", Verdict.FAULT, f"missing: {', '.join(missing)}", "Run `make setup` again.")
     return Check("packages", Verdict.OK, "all importable")
 
 

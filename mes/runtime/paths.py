@@ -25,6 +25,6 @@ def require_repository() -> Path:
     if missing:
         raise RepositoryMissing(
             f"{', '.join(missing)} not found in {ROOT}. Run `mes` from a checkout that is installed in editable mode: "
-            "`make` in the repository does that."
+            "`make setup` in the repository does that."
         )
     return ROOT

@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pytest
@@ -24,12 +25,16 @@ class Up:
         self.home = home
         self.output = home / "up.out"
         home.mkdir(exist_ok=True)
-        self.process = subprocess.Popen(
+        with self.output.open("wb") as output:
+            self.process = self._start(output)
+
+    def _start(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [MES, "up"],
             cwd=REPOSITORY,
-            env={**os.environ, "MES_HOME": str(home), "MES_CONSOLE_PORT": "18501", "MES_DAGSTER_PORT": "13000"},
+            env={**os.environ, "MES_HOME": str(self.home), "MES_CONSOLE_PORT": "18501", "MES_DAGSTER_PORT": "13000"},
             stdin=subprocess.DEVNULL,
-            stdout=self.output.open("wb"),
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )

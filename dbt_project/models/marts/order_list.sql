@@ -21,8 +21,10 @@
         'open_status': '(status, latest_start_at, order_id) where is_open',
         'finished': '(status, status_since desc, order_id) where not is_open',
         'late': '(latest_start_at, order_id) where late',
+        'held': '(latest_start_at, order_id) where held',
         'assigned': '(assigned_to, latest_start_at, order_id) where is_open',
         'search': 'using gin (search_text gin_trgm_ops)',
+        'search_open': 'using gin (search_text gin_trgm_ops) where is_open',
     }}
 ) }}
 

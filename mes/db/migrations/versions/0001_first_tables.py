@@ -250,7 +250,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_quarantine_open",
         "quarantine",
-        ["feed", "file"],
+        ["quarantine_id"],
         unique=False,
         schema="ops",
         postgresql_where=sa.text("resolved_at is null"),
@@ -543,7 +543,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("order_id", "kind", name=op.f("uq_anomalies_order_id_kind")),
         schema="ops",
     )
-    op.create_index("ix_anomalies_kind", "anomalies", ["kind"], unique=False, schema="ops")
+    op.create_index("ix_anomalies_kind", "anomalies", ["kind", "anomaly_id"], unique=False, schema="ops")
     op.create_table(
         "quotes",
         sa.Column("quote_id", sa.UUID(), server_default=sa.text("uuidv7()"), nullable=False),
