@@ -31,6 +31,8 @@ defs = dg.Definitions(
     assets=[*FEED_ASSETS, *ORDER_ASSETS, *DBT_ASSETS],
     asset_checks=CHECKS,
     jobs=[main_job],
+    # the steps take seconds; a process for each would spend eight more on imports
+    executor=dg.in_process_executor,
     resources={
         "database": Database(),
         "feeds": Feeds(),
