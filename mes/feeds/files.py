@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
-from obstore.store import LocalStore, from_url
 
 from mes.errors import MesError
 from mes.feeds.catalogue import Feed
+from mes.objects import open_place
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -73,15 +73,10 @@ class FeedFolder:
         return sorted(path for path in listed if _belongs(path, feed))
 
     def _open(self) -> "ObjectStore":
-        if "://" in self.location:
-            try:
-                return from_url(self.location)
-            except obstore.exceptions.BaseError as error:
-                raise UnreadableFeed(self._explain(str(error))) from error
-        folder = Path(self.location)
-        if not folder.is_dir():
-            raise UnreadableFeed(self._explain("there is no such folder"))
-        return LocalStore(prefix=folder)
+        try:
+            return open_place(self.location)
+        except (OSError, obstore.exceptions.BaseError) as error:
+            raise UnreadableFeed(self._explain(str(error))) from error
 
     def _explain(self, why: str) -> str:
         return (

@@ -15,6 +15,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from mes.errors import MesError
+from mes.objects import client_options
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHUNK_BYTES = 8 << 20
@@ -75,11 +76,7 @@ class ObjectStore:
     def __init__(self, location: str) -> None:
         self._folder: Path | None = None
         if location.startswith("s3://"):
-            plain_http = any(
-                os.environ.get(name, "").startswith("http://")
-                for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-            )
-            self._store: LocalStore | S3Store = S3Store.from_url(location, client_options={"allow_http": plain_http})
+            self._store: LocalStore | S3Store = S3Store.from_url(location, client_options=client_options())
             return
         if "://" in location:
             raise UnusableStore(scheme=location.partition("://")[0])

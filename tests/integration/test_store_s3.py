@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from mes.feeds.catalogue import SHOP_ORDERS
+from mes.feeds.files import FeedFolder, UnreadableFeed
 from mes.models.store import NoSuchObject, ObjectStore
 
 WEED = Path(sys.executable).with_name("weed")
@@ -109,3 +111,17 @@ def test_what_is_missing_is_said_to_be_missing(store, tmp_path):
         store.get("raw/none")
     with pytest.raises(NoSuchObject):
         store.fetch_model("0" * 64, tmp_path / "x")
+
+
+def test_feeds_are_read_from_an_object_store(store):
+    store.put("feeds/shop/orders.jsonl", b'{"external_id":"1"}\n')
+    store.put("feeds/shop/orders-2026-11.csv", b"external_id\n2\n")
+    store.put("feeds/shop/order_notes.jsonl", b"no feed of ours")
+    folder = FeedFolder("s3://models/workshop/feeds")
+    assert folder.paths(SHOP_ORDERS) == ["shop/orders-2026-11.csv", "shop/orders.jsonl"]
+    assert [file.content for file in folder.files(SHOP_ORDERS)] == [b"external_id\n2\n", b'{"external_id":"1"}\n']
+
+
+def test_a_bucket_that_is_not_there_is_named(store):
+    with pytest.raises(UnreadableFeed, match="s3://nowhere"):
+        FeedFolder("s3://nowhere/feeds").paths(SHOP_ORDERS)
