@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mes.money import to_cents
 from mes.pricing import cost_model, rounding
 from mes.pricing.cost_model import (
     ITEM_SCHEMA,
@@ -100,6 +99,11 @@ class Measured:
 
 
 BLOCK = Measured()
+
+
+def in_cents(amount: Decimal) -> Decimal:
+    """Half up, as invoices do."""
+    return amount.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
 
 
 def options(**wishes: Any) -> ItemOptions:
@@ -361,8 +365,8 @@ def test_lines_are_quantity_times_rate_and_sum_to_the_total(geometry: Measured, 
     made = price_one(geometry, wishes, CARD)
 
     assert sum(line.amount for line in made.lines) == made.total
-    assert all(line.amount == to_cents(line.quantity * line.rate) for line in made.lines)
-    assert made.unit_price == to_cents(made.total / wishes.quantity)
+    assert all(line.amount == in_cents(line.quantity * line.rate) for line in made.lines)
+    assert made.unit_price == in_cents(made.total / wishes.quantity)
 
 
 @settings(max_examples=40, deadline=None)
