@@ -63,6 +63,7 @@ customers = Table(
     Column("external_id", Text, nullable=False),
     Column("name", Text),
     Column("tier", Text, nullable=False, server_default="retail"),
+    Column("exported_at", TIME, comment="`updated_at` of the export that it was last updated from."),
     _now("created_at"),
     UniqueConstraint("source", "external_id"),
     CheckConstraint("tier in ('retail', 'b2b', 'vip')", name="tier"),

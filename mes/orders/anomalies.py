@@ -44,6 +44,8 @@ KINDS: dict[str, str] = {
     "cancelled_after_shipping": "Find out whether the goods were returned; have the wrong event or status corrected.",
     "status_contradicts_events": "The exported status was kept; ask its sender which of the two is right.",
     "repeated_status": "The first was kept; ask the sender why it reported this twice, at different times.",
+    "moved_while_held": "Tell whoever held the order; the goods may have left with the fault that it was held for.",
+    "placed_at_changed": "The first time was kept; ask the sender which of the two is right.",
     "export_behind": "The order had moved on; ask the sender to bring its status up to date.",
 }
 
@@ -58,7 +60,16 @@ def _iso(column: str) -> str:
     return f"to_char({column} at time zone 'UTC', 'YYYY-MM-DD HH24:MI')"
 
 
-_RULES = ("out_of_order", "missing", "cancelled_after_shipping", "contradicting", "repeated", "behind")
+_RULES = (
+    "out_of_order",
+    "missing",
+    "cancelled_after_shipping",
+    "moved_while_held",
+    "placed_again",
+    "contradicting",
+    "repeated",
+    "behind",
+)
 _FIND = f"""
 create temporary table found on commit drop as
 with known as (
@@ -84,13 +95,16 @@ with known as (
     where later.occurred_at < earlier.occurred_at
 ), missing as (
     select known.order_id, rule.kind, known.feed, known.file, known.line,
-        format('declared %s, but no %s was reported', known.declared, rule.status) as reason
+        format('it is %s, but no %s was reported', known.status, rule.status) as reason
     from known
     join (values {_VALUES_MISSING}) as rule (status, kind, is_milestone)
-        on rule.status = known.declared
-        or rule.is_milestone and rule.status < known.declared and known.declared <> 'CANCELLED'
+        on rule.status = known.status
+        or rule.is_milestone and rule.status < known.status and known.status <> 'CANCELLED'
     where not exists (
         select from fact where fact.order_id = known.order_id and fact.type = rule.status)
+        and not exists (
+            select from ops.order_events as events
+            where events.order_id = known.order_id and events.type = rule.status::text and not events.inferred)
 ), cancelled_after_shipping as (
     select handed_over.order_id, 'cancelled_after_shipping' as kind,
         handed_over.feed, handed_over.file, handed_over.line,
@@ -103,6 +117,26 @@ with known as (
         on cancelled.order_id = handed_over.order_id and cancelled.type = 'CANCELLED'
     where handed_over.type in ('SHIPPED', 'CLOSED')
         and (cancelled.order_id is not null or known.declared = 'CANCELLED' or known.status = 'CANCELLED')
+    union all  -- one of the two said in a status, without an event
+    select known.order_id, 'cancelled_after_shipping', known.feed, known.file, known.line,
+        format('declared %s, yet it is %s', known.declared, known.status)
+    from known
+    where known.declared = 'CANCELLED' and known.status in ('SHIPPED', 'CLOSED')
+        or known.status = 'CANCELLED' and known.declared in ('SHIPPED', 'CLOSED')
+), moved_while_held as (
+    select distinct known.order_id, 'moved_while_held' as kind, known.feed, known.file, known.line,
+        format('moved to %s by an import while it was on hold', known.status) as reason
+    from known
+    join affected using (order_id)
+    join chain using (order_id)
+    where affected.held and chain.status <> 'CANCELLED' and known.feed is not null
+), placed_again as (
+    select known.order_id, 'placed_at_changed' as kind, known.feed, known.file, known.line,
+        format('exported as placed at %s, known as placed at %s', {_iso("known.placed_at")}, {_iso("orders.placed_at")})
+            as reason
+    from known
+    join ops.orders using (order_id)
+    where known.feed is not null and known.placed_at <> orders.placed_at
 ), contradicting as (
     select fact.order_id, 'status_contradicts_events' as kind, fact.feed, fact.file, fact.line,
         format('declared %s at %s, yet %s at %s', known.declared, {_iso("known.declared_at")}, fact.type,
@@ -127,6 +161,7 @@ with known as (
     from known
     join ops.orders using (order_id)
     where known.declared < orders.status and known.declared_at > orders.status_since
+        and not (orders.status = 'CANCELLED' and known.declared >= 'SHIPPED')
 )
 select distinct on (order_id, kind) order_id, kind, reason, feed, file, line
 from (

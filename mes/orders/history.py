@@ -42,6 +42,7 @@ class Applied:
 def apply(conn: Connection, *, now: datetime) -> Applied:
     """Apply all landed rows that were not applied yet; rows whose order or model is unknown go on waiting."""
     conn.execute(text("select pg_advisory_xact_lock(:key)"), {"key": IMPORT_LOCK})
+    conn.execute(text(_STAND_STILL))
     for step in _PREPARE:
         scripts.run(conn, __package__, step)
     _make_partitions(conn)
@@ -64,23 +65,40 @@ def _make_partitions(conn: Connection) -> None:
     span = conn.execute(
         text("""
             select min(occurred_at)::date as first, max(occurred_at)::date as last
-            from (select occurred_at from chain union all select occurred_at from late_fact) as times
+            from (
+                select occurred_at from chain
+                union all select occurred_at from late_fact
+                union all select declared_at from edit join affected using (order_id)
+            ) as times
         """)
     ).one()
     if span.first is not None:
         ensure_event_partitions(conn, span.first, span.last)
 
 
-# Rows with an unusable model stay unapplied: they wait for the model, and are tried again with every load.
+# What is read at the start is what is marked as applied at the end: no row may land in between, or it would be marked
+# without having been seen. Loads wait for seconds; readers do not.
+_STAND_STILL = """
+lock table raw.shop_orders, raw.crm_orders, raw.crm_order_events, raw.legacy_status_history, raw.model_files
+in share mode
+"""
+
+# Rows with an unusable model stay unapplied: they wait for the model, and are tried again with every load, unless a
+# newer export of the order has been applied.
 _MARK_EXPORTS = tuple(
     f"""
     update raw.{table} as landed set applied_at = now()
-    where applied_at is null and not exists (
-        select from jsonb_array_elements(landed.items) as item
-        left join raw.model_files on model_files.model = item ->> 'model'
-        where model_files.model_id is null)
+    where applied_at is null and (
+        not exists (
+            select from jsonb_array_elements(landed.items) as item
+            left join raw.model_files on model_files.model = item ->> 'model'
+            where model_files.model_id is null)
+        or exists (
+            select from ops.orders
+            where orders.source = '{source}' and orders.external_id = landed.external_id
+                and orders.exported_at >= landed.updated_at))
     """
-    for table in ("shop_orders", "crm_orders")
+    for table, source in (("shop_orders", "shop"), ("crm_orders", "crm"))
 )
 _MARK_FACTS = tuple(
     f"""

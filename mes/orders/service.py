@@ -40,6 +40,8 @@ def transition(
         raise ReasonMissing(order_id=order_id, to=to)
     now = clock()
     moved = replace(order, status=to, status_since=now)
+    if to in life.FINISHED_STATUSES:  # nothing is left to hold
+        moved = replace(moved, hold_reason=None, held_by=None, held_since=None)
     return repository.change(conn, order, moved, NewEvent(to, now, by, reason))
 
 

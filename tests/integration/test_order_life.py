@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from mes.db import engine as engines
 from mes.errors import MesError
 from mes.orders import repository, service
-from mes.orders.life import MOVES, Status, System
+from mes.orders.life import FINISHED_STATUSES, MOVES, Status, System
 from mes.orders.model import (
     Actor,
     IllegalTransition,
@@ -75,7 +75,8 @@ def test_a_held_order_moves_nowhere_but_to_cancelled(conn: Connection) -> None:
     assert held.version == 2
     with pytest.raises(OrderHeld):
         service.transition(conn, order_id, Status.MANUFACTURING_STARTED, OPERATOR)
-    assert service.transition(conn, order_id, Status.CANCELLED, CRM).status is Status.CANCELLED
+    cancelled = service.transition(conn, order_id, Status.CANCELLED, CRM)
+    assert (cancelled.status, cancelled.held) == (Status.CANCELLED, False)
 
 
 def test_holding_twice_and_releasing_twice_is_said_once(conn: Connection) -> None:
@@ -190,6 +191,7 @@ class Life(RuleBasedStateMachine):
         else:
             assert allowed
             self.status, self.version = to, self.version + 1
+            self.held = self.held and to not in FINISHED_STATUSES
 
     @rule()
     def hold(self) -> None:

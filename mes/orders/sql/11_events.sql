@@ -19,11 +19,14 @@ with added as (
 numbered as (
     select
         added.*, affected.live_from is not null as live,
+        case added.phase when 0 then affected.status when 1 then added.status else target.status end as stood_at,
         affected.version + row_number() over (
             partition by added.order_id
             order by added.phase, added.stage, added.round, added.status, added.occurred_at
         ) as sequence
-    from added inner join affected using (order_id)
+    from added
+    inner join affected using (order_id)
+    inner join target using (order_id)
 ),
 
 recorded as (
@@ -33,19 +36,19 @@ recorded as (
     )
     select order_id, sequence, type, occurred_at, system, 'import', reason, live, inferred, late, source_event_id, data
     from numbered
-    returning order_id, sequence, type, occurred_at, system, actor, reason, live, data
+    returning order_id
 ),
 
 told as (
     insert into ops.outbox (order_id, sequence, event)
     select
-        orders.order_id, recorded.sequence, ops.cloud_event(
+        orders.order_id, numbered.sequence, ops.cloud_event(
             orders.order_id, orders.source, orders.external_id,
-            orders.status, recorded.sequence, orders.held_since is not null, recorded.type, recorded.occurred_at,
-            recorded.system, recorded.actor, recorded.reason, recorded.data
+            numbered.stood_at, numbered.sequence::integer, orders.held_since is not null, numbered.type,
+            numbered.occurred_at, numbered.system, 'import', numbered.reason, numbered.data
         )
-    from recorded inner join ops.orders using (order_id)
-    where recorded.live
+    from numbered inner join ops.orders using (order_id)
+    where numbered.live
 )
 
 select count(*) from recorded;

@@ -1,4 +1,5 @@
--- The newest export of every order that has anything new, if all of its models are usable.
+-- The newest export of every order that has anything new, among those whose models are all usable. Of two that say they
+-- are equally new, the one that came later counts.
 create temporary table export on commit drop as
 with keys as (
     select 'shop' as source, external_id from raw.shop_orders where applied_at is null
@@ -26,4 +27,4 @@ where
         left join raw.model_files on model_files.model = item ->> 'model'
         where model_files.model_id is null
     )
-order by source asc, external_id asc, updated_at desc, file desc, line desc;
+order by source asc, external_id asc, updated_at desc, loaded_at desc, file desc, line desc;

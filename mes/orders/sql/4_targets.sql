@@ -11,7 +11,11 @@ with decided as (
             else greatest(stands.status, facts.furthest)
         end as status,
         greatest(affected.status, facts.furthest_unshipped, 'SUBMITTED') as reached_unshipped,
-        case when affected.is_new then facts.starts else 1 end as rounds
+        -- how often it was started: rework that comes later goes on where the order stands
+        case
+            when affected.status >= 'MANUFACTURING_COMPLETED' then 1
+            else greatest(facts.starts, affected.starts_recorded, 1)
+        end as rounds
     from affected
     cross join
         lateral (
@@ -27,7 +31,7 @@ with decided as (
             max(type) filter (where type <> 'CANCELLED' and is_new and occurred_at > declared_at) as furthest,
             max(type) filter (where type < 'SHIPPED') as furthest_unshipped,
             coalesce(bool_or(type = 'CANCELLED' and is_new and occurred_at > declared_at), false) as cancelled,
-            greatest(count(*) filter (where type = 'MANUFACTURING_STARTED'), 1) as starts
+            count(*) filter (where type = 'MANUFACTURING_STARTED') as starts
         from fact where fact.order_id = affected.order_id
     ) as facts
 )

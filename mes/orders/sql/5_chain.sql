@@ -2,19 +2,23 @@
 -- reports is inferred to have happened by the time of the next one that is known.
 create temporary table chain on commit drop as
 with statuses as (
-    select unnest(enum_range(null::ops.order_status)) as status
+    select
+        status,
+        case status when 'MANUFACTURING_COMPLETED' then 'MANUFACTURING_STARTED' else status end as stage
+    from unnest(enum_range(null::ops.order_status)) as status
 ),
 
 steps as (
     select
-        affected.order_id, statuses.status, round,
-        case statuses.status when 'MANUFACTURING_COMPLETED' then 'MANUFACTURING_STARTED' else statuses.status
-        end as stage
+        affected.order_id, statuses.status, round, statuses.stage
     from affected
     inner join target using (order_id)
     inner join statuses
         on
-            (affected.is_new or statuses.status > affected.status)
+            (
+                affected.is_new or statuses.status > affected.status
+                or affected.status = 'MANUFACTURING_STARTED' and statuses.status = affected.status
+            )
             and (
                 statuses.status <= target.reached
                 or statuses.status = 'CANCELLED' and target.status = 'CANCELLED'
@@ -23,13 +27,17 @@ steps as (
             and (statuses.status <> 'INITIATED' or target.status = 'INITIATED' or exists (
                 select from fact where fact.order_id = affected.order_id and fact.type = 'INITIATED'
             ))
-    cross join lateral generate_series(1, case statuses.status
-        when 'MANUFACTURING_STARTED' then target.rounds
-        when 'MANUFACTURING_COMPLETED'
-            then
-                target.rounds - case when target.reached = 'MANUFACTURING_STARTED' then 1 else 0 end
-        else 1
-    end) as round
+    cross join
+        lateral generate_series(1, case statuses.status
+            when 'MANUFACTURING_STARTED' then target.rounds
+            when 'MANUFACTURING_COMPLETED'
+                then
+                    target.rounds - case when target.reached = 'MANUFACTURING_STARTED' then 1 else 0 end
+            else 1
+        end) as round
+    where  -- an order in production goes on after the start that it stands at
+        affected.status is distinct from 'MANUFACTURING_STARTED' or statuses.stage <> affected.status
+        or (round, statuses.status) > (greatest(affected.starts_recorded, 1), affected.status)
 ),
 
 told as (

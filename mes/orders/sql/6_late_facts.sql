@@ -10,6 +10,10 @@ where
     and (fact.type <> 'CANCELLED' or affected.status = 'CANCELLED')
     and not (affected.status = 'CANCELLED' and fact.type in ('SHIPPED', 'CLOSED'))
     and not exists (
+        select from chain
+        where chain.order_id = fact.order_id and chain.status = fact.type and chain.round = fact.nth
+    )
+    and not exists (
         select from ops.order_events as recorded
         where
             recorded.order_id = fact.order_id and recorded.type = fact.type::text

@@ -20,6 +20,7 @@ create temporary table edit on commit drop as
 select affected.order_id, edited.changes
 from affected
 inner join ops.orders using (order_id)
+inner join ops.customers using (customer_id)
 inner join export on export.source = affected.source and export.external_id = affected.external_id
 cross join
     lateral (
@@ -41,6 +42,7 @@ cross join
             ('due_at', to_jsonb(orders.due_at), to_jsonb(export.due_at)),
             ('rush', to_jsonb(orders.rush), to_jsonb(export.rush)),
             ('paid', to_jsonb(orders.paid), to_jsonb(export.paid)),
+            ('customer', to_jsonb(customers.external_id), to_jsonb(export.customer_external_id)),
             ('items', items.before, coalesce(items.after, items.before))
         ) as fields (field, before, after)
         where before is distinct from after

@@ -121,6 +121,12 @@ def upgrade() -> None:
         sa.Column("external_id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=True),
         sa.Column("tier", sa.Text(), server_default="retail", nullable=False),
+        sa.Column(
+            "exported_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="`updated_at` of the export that it was last updated from.",
+        ),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("tier in ('retail', 'b2b', 'vip')", name=op.f("ck_customers_tier")),
         sa.PrimaryKeyConstraint("customer_id", name=op.f("pk_customers")),
