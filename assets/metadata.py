@@ -30,6 +30,7 @@ def landed_metadata(landed: Landed) -> dict[str, dg.MetadataValue]:
         "repeated": dg.MetadataValue.int(landed.repeated),
         "quarantined": dg.MetadataValue.int(landed.quarantined),
         "files": dg.MetadataValue.text(", ".join(landed.files) or "none found"),
+        "ignored_files": dg.MetadataValue.text(", ".join(landed.ignored_files) or "none"),
         "months": counts("month", landed.months),
         "profile": table(landed.profile),
     }

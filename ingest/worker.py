@@ -25,6 +25,8 @@ stopping = threading.Event()
 CLOCKWORK_INTERVAL = timedelta(seconds=5)
 PARTITIONS_AHEAD = timedelta(days=62)
 LONGEST_PAUSE_S = 10.0
+# of a bulk load, the first few say enough
+ORDERS_LOGGED = 20
 
 
 class Refresh:
@@ -47,7 +49,8 @@ class Refresh:
                 return False
             done = refresher.refresh_batch(conn)
         if done.orders:
-            log.debug("order list refreshed", orders=done.orders, marks=done.marks)
+            shown = [str(order_id) for order_id in done.order_ids[:ORDERS_LOGGED]]
+            log.info("order list refreshed", orders=done.orders, marks=done.marks, order_ids=shown)
         return done.orders >= refresher.BATCH
 
 

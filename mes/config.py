@@ -4,6 +4,7 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -102,6 +103,8 @@ class Settings(BaseSettings):
     def _is_postgres(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
             raise ValueError("must start with postgresql://")
+        if url is not None and not _names_a_database(url):
+            raise ValueError("must name a database: postgresql://user:password@host:port/name")
         return url
 
     @property
@@ -118,6 +121,23 @@ class Settings(BaseSettings):
     def models_location(self) -> Path:
         """Folder below which the feeds' model paths lie."""
         return self.models_root or self.home / "shop" / "models"
+
+
+def _names_a_database(url: str) -> bool:
+    """Whether the URL's path or its `dbname` says which database.
+
+    Raises:
+        ValueError: host or port cannot be read; says nothing of the value, whose parts may be the password's.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.hostname, parts.port  # read only when asked for
+    except ValueError:
+        raise ValueError(
+            "host and port cannot be read; write special characters of the password as %XX, an IPv6 address in "
+            "brackets, and one port from 0 to 65535"
+        ) from None
+    return bool(parts.path.strip("/") or parse_qs(parts.query).get("dbname"))
 
 
 def variable(name: str) -> str:

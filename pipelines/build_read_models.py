@@ -3,17 +3,21 @@
 import argparse
 import sys
 
-from sqlalchemy import text
+import structlog
+from sqlalchemy import Engine, text
 
 from assets import dbt_project
 from mes import config
 from mes.db import engine
 from mes.errors import MesError
 from mes.observability import logs
+from mes.runtime import database_locks
+
+log = structlog.get_logger(__name__)
 
 
 def main() -> int:
-    """Compare what the database was built from with the project; build and note it where they differ."""
+    """Bring the read models to the project's state, while no other process does."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.build_read_models", description=__doc__)
     parser.add_argument("--full", action="store_true", help="rebuild every table from nothing")
     full = parser.parse_args().full
@@ -22,6 +26,14 @@ def main() -> int:
     if settings.database_url is None:
         raise MesError("MES_DATABASE_URL is not set; `mes up` sets it for the processes that it starts.")
     database = engine.connect(settings.database_url, application="mes-build")
+    with database_locks.held(settings.database_url, database_locks.READ_MODELS, _tell_of_waiting):
+        build(database, full=full)
+    database.dispose()
+    return 0
+
+
+def build(database: Engine, *, full: bool) -> None:
+    """Compare what the database was built from with the project; build and note it where they differ."""
     with database.begin() as conn:
         noted = conn.execute(
             text("select obj_description(oid, 'pg_namespace') as note from pg_namespace where nspname = 'marts'")
@@ -33,8 +45,10 @@ def main() -> int:
         dbt_project.run("build", "--quiet", *only, *(["--full-refresh"] if full else []))
         with database.begin() as conn:
             conn.execute(text(f"comment on schema marts is '{wanted}'"))
-    database.dispose()
-    return 0
+
+
+def _tell_of_waiting() -> None:
+    log.info("waiting for another process that builds the read models")
 
 
 if __name__ == "__main__":

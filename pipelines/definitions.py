@@ -32,6 +32,7 @@ defs = dg.Definitions(
     asset_checks=CHECKS,
     jobs=[main_job],
     # the steps take seconds; a process for each would spend eight more on imports
+    loggers={"console": dg.json_console_logger},
     executor=dg.in_process_executor,
     resources={
         "database": Database(),

@@ -13,7 +13,6 @@ from mes import config
 from mes.clock import utc_now
 from mes.errors import MesError
 from mes.feeds import land
-from mes.feeds.catalogue import FEEDS
 from mes.feeds.files import FeedFolder
 from pipelines.definitions import MAIN_JOB, defs
 
@@ -41,7 +40,6 @@ def run() -> None:
     """Materialize everything for the months from the feeds' first row to the last.
 
     Raises:
-        UnreadableFeed: the feeds cannot be read; nothing was touched.
         MainJobFailed: a step failed; which and why was logged and told.
     """
     tell(step="feeds", state="reading")
@@ -76,10 +74,14 @@ def tell(**facts: object) -> None:
 
 
 def _months() -> set[date]:
+    """The months of the feeds that can be read; one that cannot be fails in the run, where Dagster tells it."""
     settings = config.load()
     folder = FeedFolder(settings.feeds_location)
     since = datetime.combine(settings.feeds_since, datetime.min.time(), UTC)
-    return {month for feed in FEEDS for month in land.months_in(feed, folder, now=utc_now(), since=since)}
+    months, unreadable = land.readable_months(folder, now=utc_now(), since=since)
+    for feed, why in unreadable.items():
+        tell(step=f"raw__{feed}", state="unreadable", why=why)
+    return months
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> Iterator[tuple[str, str]]:

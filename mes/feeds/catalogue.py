@@ -8,6 +8,7 @@ import polars as pl
 from mes.errors import MesError
 
 _TEXT = pl.String()
+_OPTIONAL = {"due_at", "currency", "paid", "rush"}
 _ORDER_REFERENCE = pl.Struct({"source": _TEXT, "external_id": _TEXT})
 
 
@@ -39,6 +40,11 @@ class Feed:
     def table(self) -> str:
         """Where its rows land."""
         return f"raw.{self.name}"
+
+    @property
+    def required_columns(self) -> frozenset[str]:
+        """What a table of it must have, empty or not."""
+        return frozenset(field.name for field in self.schema.fields) - _OPTIONAL
 
 
 _ORDERS = pl.Struct(

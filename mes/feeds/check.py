@@ -15,6 +15,11 @@ from mes.pricing.options import LONGEST_SIDE_MAX_MM, QUANTITY_MAX, Finish, Tier
 TIERS = tuple(Tier)
 SOURCES = ("shop", "crm")
 LONGEST_ID = 200
+LONGEST_NAME = 500
+# bytes; an index of Postgres holds 2,704 at most, and no file system has a longer path in use
+LONGEST_MODEL = 1_000
+# orders are promised within months; a later date is a broken clock or a broken field
+LONGEST_PROMISE = timedelta(days=3653)
 # senders' clocks may be a little ahead of ours
 CLOCK_TOLERANCE = timedelta(hours=1)
 _RESEND = "Ask the sender to correct the row and export it again."
@@ -64,7 +69,13 @@ def order_rules(now: datetime, since: datetime) -> list[Rule]:
             _given("due_at") & (_time("due_at") < _time("placed_at")),
             pl.format("due at {}, before it was placed at {}", "due_at", "placed_at"),
         ),
+        Rule(
+            "time_too_late",
+            _given("due_at") & (_time("due_at") > _time("placed_at") + LONGEST_PROMISE),
+            _quote("due_at", "is more than ten years after it was placed"),
+        ),
         *_key_rules("customer.external_id", customer.field("external_id")),
+        *_text_rules("customer.name", customer.field("name"), LONGEST_NAME),
         Rule(
             "unknown_tier",
             ~customer.field("tier").fill_null("retail").is_in(TIERS),
@@ -100,6 +111,11 @@ def item_rules() -> list[Rule]:
     return [
         Rule("wrong_type", ~_between("line", 1, 32_767), _quote("line", "is no line number")),
         Rule("missing_model", ~_given("model"), pl.lit("the item names no model")),
+        Rule(
+            "wrong_type",
+            pl.col("model").str.len_bytes() > LONGEST_MODEL,
+            pl.lit(f"the model's path is longer than {LONGEST_MODEL:,} bytes"),
+        ),
         Rule("wrong_type", _text_fault(pl.col("model")), pl.lit("the model's path holds control characters")),
         Rule("unknown_material", ~_is_known("material", MATERIALS), _unknown("material", MATERIALS)),
         Rule("unknown_finish", ~_is_known("finish", tuple(Finish)), _unknown("finish", tuple(Finish))),
@@ -189,8 +205,16 @@ def _key_rules(name: str, value: pl.Expr) -> list[Rule]:
         Rule(
             "missing_value", value.str.strip_chars().str.len_chars().fill_null(0) == 0, pl.lit(f"`{name}` is missing")
         ),
+        *_text_rules(name, value, LONGEST_ID),
+    ]
+
+
+def _text_rules(name: str, value: pl.Expr, longest: int) -> list[Rule]:
+    return [
         Rule(
-            "wrong_type", value.str.len_chars() > LONGEST_ID, pl.lit(f"`{name}` is longer than {LONGEST_ID} characters")
+            "wrong_type",
+            (value.str.len_chars() > longest).fill_null(value=False),
+            pl.lit(f"`{name}` is longer than {longest} characters"),
         ),
         Rule("wrong_type", _text_fault(value), pl.lit(f"`{name}` holds control characters")),
     ]

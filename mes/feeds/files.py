@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import obstore
 
 from mes.errors import MesError
-from mes.feeds.catalogue import Feed
+from mes.feeds.catalogue import FEEDS, Feed
 from mes.objects import open_place
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class FeedFolder:
     """The place where senders put their files: a folder, or a URL such as `s3://bucket/prefix`.
 
     A feed is all files whose path begins with its stem: `shop/orders.jsonl`, `shop/orders-2026-11.csv`,
-    `shop/orders/2026/11.parquet`.
+    `shop/orders/2026/11.parquet`. Capitals make no difference below the sender's folder.
     """
 
     def __init__(self, location: str) -> None:
@@ -65,12 +65,26 @@ class FeedFolder:
         Raises:
             UnreadableFeed: the place cannot be listed.
         """
+        return [path for path in self._beside(feed) if _belongs(path, feed)]
+
+    def ignored(self, feed: Feed) -> list[str]:
+        """The paths in the folder of the feed's sender that belong to no feed, sorted; hidden files do not count.
+
+        Raises:
+            UnreadableFeed: the place cannot be listed.
+        """
+        return [
+            path
+            for path in self._beside(feed)
+            if not path.rsplit("/", 1)[-1].startswith(".") and not any(_belongs(path, each) for each in FEEDS)
+        ]
+
+    def _beside(self, feed: Feed) -> list[str]:
         sender = feed.stem.split("/", maxsplit=1)[0]
         try:
-            listed = [entry["path"] for batch in obstore.list(self._open(), prefix=sender) for entry in batch]
+            return sorted(entry["path"] for batch in obstore.list(self._open(), prefix=sender) for entry in batch)
         except (OSError, obstore.exceptions.BaseError) as error:
             raise UnreadableFeed(self._explain(str(error))) from error
-        return sorted(path for path in listed if _belongs(path, feed))
 
     def _open(self) -> "ObjectStore":
         try:
@@ -86,5 +100,6 @@ class FeedFolder:
 
 
 def _belongs(path: str, feed: Feed) -> bool:
-    rest = path.removeprefix(feed.stem)
-    return rest != path and rest[:1] in {".", "-", "_", "/"} and path.lower().endswith(SUFFIXES)
+    lower = path.lower()
+    rest = lower.removeprefix(feed.stem)
+    return rest != lower and rest[:1] in {".", "-", "_", "/"} and lower.endswith(SUFFIXES)

@@ -1,6 +1,5 @@
 """Lands a feed's rows in `raw`, once each, and keeps every month as Parquet."""
 
-import io
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -10,10 +9,10 @@ from sqlalchemy import Connection, text
 
 from mes.db import tables
 from mes.db.copy import copy_frame
-from mes.feeds import quarantine
-from mes.feeds.catalogue import Feed, Kind
+from mes.feeds import archive, quarantine
+from mes.feeds.catalogue import FEEDS, Feed, Kind
 from mes.feeds.check import CheckedRows, check
-from mes.feeds.files import FeedFolder
+from mes.feeds.files import FeedFolder, UnreadableFeed
 from mes.feeds.profile import profile
 from mes.feeds.read import FAULT_COLUMNS, read
 from mes.models.store import ObjectStore
@@ -31,7 +30,10 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Landed:
-    """What one load did: rows of the asked months, how many were new or changed, and how many were refused."""
+    """What one load did: good rows of the asked months, how many were new or changed, and how many were refused.
+
+    `quarantined` counts all months; `ignored_files` lie beside the feed's files and belong to no feed.
+    """
 
     files: list[str]
     rows: int
@@ -39,6 +41,7 @@ class Landed:
     changed: int
     repeated: int
     quarantined: int
+    ignored_files: list[str] = field(default_factory=list)
     months: dict[str, int] = field(default_factory=dict)
     profile: list[dict[str, str]] = field(default_factory=list)
 
@@ -49,6 +52,18 @@ def months_in(feed: Feed, folder: FeedFolder, *, now: datetime, since: datetime)
     for file in folder.files(feed):
         found.update(check(feed, read(feed, file), now=now, since=since).good["month"])
     return found
+
+
+def readable_months(folder: FeedFolder, *, now: datetime, since: datetime) -> tuple[set[date], dict[str, str]]:
+    """The months (first days) that the feeds hold good rows of; and of each feed that cannot be read, why."""
+    months: set[date] = set()
+    unreadable: dict[str, str] = {}
+    for feed in FEEDS:
+        try:
+            months |= months_in(feed, folder, now=now, since=since)
+        except UnreadableFeed as error:
+            unreadable[feed.name] = str(error)
+    return months, unreadable
 
 
 def load(
@@ -63,25 +78,31 @@ def load(
 ) -> Landed:
     """Load the rows of `months` (first days) from all of the feed's files, in the caller's transaction.
 
-    Every file is read whole, so rows that belong to no month are refused whatever months are asked for.
+    Every file is read whole, so the same rows are refused whatever months are asked for. Two loads of one feed wait
+    for each other.
 
     Raises:
         UnreadableFeed: a file cannot be read as a whole; the caller's transaction should roll back.
+        DamagedArchive: a month that is kept as Parquet cannot be read; likewise.
     """
+    conn.execute(text("select pg_advisory_xact_lock(hashtextextended(:table, 0))"), {"table": feed.table})
     good, bad, files = _read_all(feed, folder, now, since)
-    asked = good.filter(pl.col("month").is_in(list(months)))
-    unique, reused = _without_reused_ids(conn, feed, asked)
-    new, changed = _insert(conn, feed, unique)
+    unique, reused = _without_reused_ids(conn, feed, good)
+    asked = unique.filter(pl.col("month").is_in(list(months)))
+    new, changed = _insert(conn, feed, asked)
     faults = pl.concat([bad, reused])
-    quarantine.replace(conn, feed, quarantine.Stage.READ, faults, files)
-    _keep_months(store, feed, asked, months)
+    # no file at all is more likely a wrong place than a feed without faults
+    if files:
+        quarantine.replace(conn, feed, quarantine.Stage.READ, faults)
+    archive.keep(store, feed, asked, months)
     return Landed(
         files=files,
         rows=asked.height,
         new=new,
         changed=changed,
-        repeated=asked.height - new - reused.height,
+        repeated=asked.height - new,
         quarantined=faults.height,
+        ignored_files=folder.ignored(feed),
         months={str(row[0]): row[1] for row in asked.group_by("month").len().sort("month").iter_rows()},
         profile=profile(asked.drop("raw")),
     )
@@ -168,11 +189,3 @@ def _insert(conn: Connection, feed: Feed, frame: pl.DataFrame) -> tuple[int, int
     ).one()
     conn.execute(text("drop table landing"))
     return int(counted[0]), int(counted[1])
-
-
-def _keep_months(store: ObjectStore, feed: Feed, frame: pl.DataFrame, months: Collection[date]) -> None:
-    """One Parquet file a month, replaced whole, with the rows as they stood in the files beside their typed values."""
-    for month in sorted(set(months) & set(frame["month"])):
-        buffer = io.BytesIO()
-        frame.filter(pl.col("month") == month).write_parquet(buffer, compression="zstd")
-        store.put(f"raw/{feed.name}/{month:%Y-%m}.parquet", buffer.getvalue())

@@ -9,6 +9,7 @@ from mes.db.copy import copy_frame
 from mes.feeds.catalogue import Feed
 
 LONGEST_CONTENT = 2_000
+LONGEST_REASON = 500
 
 
 class Stage(StrEnum):
@@ -18,10 +19,11 @@ class Stage(StrEnum):
     APPLY = "apply"
 
 
-def replace(conn: Connection, feed: Feed, stage: Stage, faults: pl.DataFrame, files: list[str]) -> int:
+def replace(conn: Connection, feed: Feed, stage: Stage, faults: pl.DataFrame, files: list[str] | None = None) -> int:
     """Make `faults` (`file`, `line`, `raw`, `kind`, `reason`, `advice`) the open ones of these files at this stage.
 
-    The same fault again keeps its first date; what is no longer found is resolved. Gives how many are open.
+    Without `files`, of all files of the feed, those that are gone among them. The same fault again keeps its first
+    date; what is no longer found is resolved. Gives how many are open.
     """
     conn.execute(text("create temporary table found (like ops.quarantine) on commit drop"))
     conn.execute(
@@ -38,13 +40,9 @@ def replace(conn: Connection, feed: Feed, stage: Stage, faults: pl.DataFrame, fi
             "line",
             pl.lit(stage.value).alias("stage"),
             "kind",
-            "reason",
+            _storable("reason", LONGEST_REASON),
             "advice",
-            # Postgres holds no NUL in text
-            pl.col("raw")
-            .str.slice(0, LONGEST_CONTENT)
-            .str.replace_all("\x00", "\\u0000", literal=True)
-            .alias("content"),
+            _storable("raw", LONGEST_CONTENT).alias("content"),
         ),
         "found",
     )
@@ -60,7 +58,8 @@ def replace(conn: Connection, feed: Feed, stage: Stage, faults: pl.DataFrame, fi
     conn.execute(
         text("""
             update ops.quarantine as kept set resolved_at = now()
-            where feed = :feed and stage = :stage and file = any(:files) and resolved_at is null
+            where feed = :feed and stage = :stage and resolved_at is null
+              and (cast(:files as text[]) is null or file = any(cast(:files as text[])))
               and not exists (
                 select from found
                 where found.file = kept.file and found.line = kept.line and md5(found.content) = kept.content_hash)
@@ -69,6 +68,11 @@ def replace(conn: Connection, feed: Feed, stage: Stage, faults: pl.DataFrame, fi
     )
     conn.execute(text("drop table found"))
     return faults.height
+
+
+def _storable(name: str, longest: int) -> pl.Expr:
+    """Cut short, and without the NUL that Postgres' text cannot hold; a reason may quote it."""
+    return pl.col(name).str.slice(0, longest).str.replace_all("\x00", "\\u0000", literal=True)
 
 
 def open_by_kind(conn: Connection, feed: Feed) -> dict[str, int]:

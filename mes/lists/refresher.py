@@ -18,10 +18,15 @@ BATCH = 1_000
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What one batch did: orders merged, and marks taken for them."""
+    """What one batch did: which orders were merged, and how many marks were taken for them."""
 
-    orders: int
+    order_ids: Sequence[UUID]
     marks: int
+
+    @property
+    def orders(self) -> int:
+        """How many orders were merged."""
+        return len(self.order_ids)
 
 
 def is_built(conn: Connection) -> bool:
@@ -58,7 +63,7 @@ def refresh_batch(conn: Connection, limit: int = BATCH) -> Refreshed:
     orders = [row.order_id for row in taken]
     if orders:
         _merge(conn, orders)
-    return Refreshed(len(orders), sum(row.marks for row in taken))
+    return Refreshed(orders, sum(row.marks for row in taken))
 
 
 def refresh_now(conn: Connection, order_ids: Sequence[UUID]) -> None:

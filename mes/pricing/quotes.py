@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import polars as pl
+import structlog
 from sqlalchemy import Connection, text
 
 from mes.clock import Clock, utc_now
@@ -23,6 +24,8 @@ from mes.pricing.options import Engraving
 from mes.pricing.rate_card import RateCard
 from mes.pricing.rate_frame import rate_frame
 from mes.pricing.stone_lines import STONES
+
+log = structlog.get_logger(__name__)
 
 # a row with its breakdown takes some 3 kB: this keeps a batch under 100 MB
 BATCH = 25_000
@@ -197,9 +200,11 @@ def _conclude(conn: Connection, inputs: pl.DataFrame, clock: Clock) -> dict[str,
         if total is not None and order.status is Status.SUBMITTED and not order.held:
             order = service.transition(conn, order.order_id, Status.PRICE_CALCULATED, PRICER, clock=clock)
             done["priced"] += 1
+            log.info("order priced", order_id=order_id, total=str(total), version=order.version)
         if doubts and not order.held:
             service.hold(conn, order.order_id, PRICER, doubts, clock=clock)
             done["held"] += 1
+            log.info("order held", order_id=order_id, reason=doubts)
     return done
 
 

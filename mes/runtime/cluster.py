@@ -122,6 +122,11 @@ def prepare_socket_dir(home: Path, user: str | None) -> Path:
     return folder
 
 
+def is_initialised(home: Path) -> bool:
+    """Whether the data directory is there, whole."""
+    return (data_dir(home) / "PG_VERSION").is_file()
+
+
 def initialise(home: Path, user: str | None) -> None:
     """Make the data directory, once; half-made ones (a kill in between) are made anew.
 
@@ -129,7 +134,7 @@ def initialise(home: Path, user: str | None) -> None:
         PostgresFailed: the disk is full or not writable, or the programs cannot run here.
     """
     data, new = data_dir(home), home / "postgres.new"
-    if (data / "PG_VERSION").is_file():
+    if is_initialised(home):
         return
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700, parents=True)

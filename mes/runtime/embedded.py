@@ -71,6 +71,10 @@ class EmbeddedPostgres:
             self._end_keeper()
         self._lease.release()
 
+    def exists(self) -> bool:
+        """Whether the home holds a server's data; the server need not run."""
+        return cluster.is_initialised(self.home)
+
     def running(self) -> bool:
         """Whether the server answers now, whoever started it."""
         return self._state() is not None and self._answers()

@@ -94,8 +94,10 @@ def connect(url: str) -> psycopg.Connection:
     try:
         return psycopg.connect(libpq_url(url), autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S)
     except psycopg.Error as error:
+        lines = [line.strip() for line in redact_text(str(error)).splitlines()]
+        reason = "; ".join(filter(None, lines)).rstrip(".?")
         raise DatabaseUnreachable(
-            f"The database cannot be reached: {redact_text(str(error)).strip()}. Check MES_DATABASE_URL and the server."
+            f"The database cannot be reached: {reason}. Check MES_DATABASE_URL and the server."
         ) from None
 
 

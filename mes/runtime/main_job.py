@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mes.config import Settings
 from mes.errors import MesError
-from mes.runtime import up
+from mes.runtime import database_locks, up
 from mes.runtime.location import Database
 
 # what Dagster's steps are called, for people
@@ -31,7 +31,7 @@ class MainJobFailed(MesError):
 
 
 def run(settings: Settings, database: Database, tell: Callable[[str], None]) -> None:
-    """Run it to its end; `tell` gets a line for each step done and each model measured.
+    """Run it to its end, one run at a time per database; `tell` gets a line for each step and each model measured.
 
     Raises:
         MainJobFailed: why, and where the log is.
@@ -47,8 +47,12 @@ def run(settings: Settings, database: Database, tell: Callable[[str], None]) -> 
         elif record.get("state") == "failed" or "code" in record:
             reasons.append(str(record.get("why") or record.get("error")))
 
+    def on_wait() -> None:
+        tell("waiting for another run of the main job to end")
+
     try:
-        up.run_step("main-job", [sys.executable, "-m", "pipelines.main_job"], settings, database, follow)
+        with database_locks.held(database.libpq_url, database_locks.MAIN_JOB, on_wait):
+            up.run_step("main-job", [sys.executable, "-m", "pipelines.main_job"], settings, database, follow)
     except up.StepFailed as failure:
         log = settings.home / "logs" / "main-job.jsonl"
         if not reasons:

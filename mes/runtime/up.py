@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import structlog
 from mes import config
 from mes.config import Settings
 from mes.errors import MesError
-from mes.runtime import embedded, leash, paths, ports, run_state
+from mes.runtime import embedded, leash, paths, ports, run_marker, run_state, watchdog
 from mes.runtime.embedded import EmbeddedPostgres
 from mes.runtime.location import Database
 from mes.runtime.process_log import ProcessLog, tail
@@ -149,7 +151,7 @@ def run_step(
 ) -> None:
     """Run one program of the repository to its end; its output goes to `<home>/logs/<name>.jsonl`.
 
-    `on_line` is told every line, as it is kept there: one JSON object.
+    `on_line` is told every line, as it is kept there: one JSON object. Nothing that it started outlives it, or us.
 
     Raises:
         StepFailed: it ended with an error.
@@ -157,28 +159,45 @@ def run_step(
     root = paths.require_repository()
     _prepare_dagster_home(settings.home, root)
     output = ProcessLog(settings.home / "logs" / f"{name}.jsonl", name, on_line=on_line)
-    process = subprocess.Popen(
-        leash.command(argv, signal.SIGKILL),
-        cwd=root,
-        env={**os.environ, **environment(settings, database)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    if process.stdout is None:
-        raise AssertionError("Popen gives a stream for PIPE")
-    reader = output.follow(process.stdout)
-    status = process.wait()
+    with _guarded_run() as run_id:
+        process = subprocess.Popen(
+            leash.command(argv, signal.SIGKILL),
+            cwd=root,
+            env={**os.environ, **environment(settings, database), **run_marker.marks(run_id, name)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in the terminal comes to us alone, and we end it whole
+        )
+        if process.stdout is None:
+            raise AssertionError("Popen gives a stream for PIPE")
+        reader = output.follow(process.stdout)
+        status = process.wait()
     reader.join(timeout=5)
     output.close()
     if status != 0:
         raise StepFailed(f"{name} failed with status {status}. {output.path} ends with:\n{tail(output.path)}")
 
 
+@contextmanager
+def _guarded_run() -> Iterator[str]:
+    """The id of a run for marking processes: all that bear it are ended after the block, or when we are killed."""
+    run_id = uuid.uuid4().hex
+    guard = watchdog.start(run_id)
+    try:
+        yield run_id
+    finally:
+        if resisting := run_marker.kill(run_id):
+            log.error("processes could not be killed", pids=resisting)
+        guard.communicate()  # closes its pipe: it looks once more for leftovers, and ends
+
+
 def _prepare_dagster_home(home: Path, root: Path) -> None:
     folder = dagster_home(home)
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(root / "dagster.yaml", folder / "dagster.yaml")
+    new = folder / f"dagster.yaml.{os.getpid()}"
+    shutil.copyfile(root / "dagster.yaml", new)
+    new.replace(folder / "dagster.yaml")  # whole at any moment, for a process that reads it meanwhile
 
 
 def _looking_after_the_database(settings: Settings) -> Callable[[], None]:

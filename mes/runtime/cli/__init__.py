@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from mes.errors import MesError
+from mes.runtime import orderly_end
 from mes.runtime.cli import bench, db, demo, doctor, quote, rates, settings, up
 
 
@@ -16,7 +17,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  the class of `ctx` is private to typer
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            with orderly_end.on_signals():
+                return super().invoke(ctx)
         except MesError as error:
             _report(error, debug=bool(ctx.params.get("debug")))
             sys.exit(2)

@@ -21,14 +21,14 @@ def upgrade(revision: Revision = "head") -> None:
     """Migrate the database up to a revision."""
     from mes.db import migrate  # noqa: PLC0415
 
-    _with_database(lambda url: migrate.upgrade(url, revision))
+    _move(migrate.upgrade, revision)
 
 
 def downgrade(revision: Revision) -> None:
     """Migrate the database down to a revision; what newer revisions added is dropped, with its data."""
     from mes.db import migrate  # noqa: PLC0415
 
-    _with_database(lambda url: migrate.downgrade(url, revision))
+    _move(migrate.downgrade, revision)
 
 
 def current() -> None:
@@ -36,6 +36,24 @@ def current() -> None:
     from mes.db import migrate  # noqa: PLC0415
 
     _with_database(lambda url: typer.echo(migrate.current(url) or "none"))
+
+
+def _move(to: Callable[[str, str], None], revision: str) -> None:
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    from mes.db import migrate  # noqa: PLC0415
+    from mes.errors import MesError  # noqa: PLC0415
+
+    def move(url: str) -> None:
+        try:
+            to(url, revision)
+        except CommandError as error:
+            raise MesError(
+                f"The schema cannot be moved to {revision!r}: {error}. The newest is {migrate.head()}."
+            ) from error
+        typer.echo(f"The schema is at revision {migrate.current(url) or 'none'}.")
+
+    _with_database(move)
 
 
 def _with_database(work: Callable[[str], None]) -> None:

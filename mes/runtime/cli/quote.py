@@ -52,7 +52,7 @@ def quote(
 
 
 def _card_of_today() -> "RateCard":
-    """From the database if one is configured or running, else the shipped sample."""
+    """From the configured or the embedded database, running or not; the shipped sample where there are no cards."""
     from mes import config  # noqa: PLC0415
     from mes.clock import utc_now  # noqa: PLC0415
     from mes.db import engine  # noqa: PLC0415
@@ -61,7 +61,7 @@ def _card_of_today() -> "RateCard":
 
     settings = config.load()
     cards = rate_cards.load_sample()
-    if settings.database_url or embedded.EmbeddedPostgres(settings.home).running():
+    if settings.database_url or embedded.EmbeddedPostgres(settings.home).exists():
         with embedded.database(settings) as database:
             connections = engine.connect(database.url)
             with connections.begin() as conn:

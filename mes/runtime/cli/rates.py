@@ -28,7 +28,7 @@ def load(
         with connections.begin() as conn:
             new = rate_store.load(conn, cards)
         connections.dispose()
-    typer.echo(f"{len(cards)} rate cards read, {new} of them new.")
+    typer.echo(f"{len(cards)} rate {'card' if len(cards) == 1 else 'cards'} read, {new} new.")
 
 
 def show() -> None:
