@@ -285,7 +285,10 @@ quarantine = Table(
     Column("file", Text, nullable=False),
     Column("line", BigInteger, nullable=False),
     Column(
-        "stage", Text, nullable=False, comment="`read`: refused while reading; `apply`: landed, but not applicable."
+        "stage",
+        Text,
+        nullable=False,
+        comment="`read`: refused; `apply`: landed, not applicable; `wait`: for its order.",
     ),
     Column("kind", Text, nullable=False),
     Column("reason", Text, nullable=False),
@@ -296,7 +299,7 @@ quarantine = Table(
     _now("last_seen_at"),
     Column("resolved_at", TIME, comment="When the file was loaded again without this bad row."),
     UniqueConstraint("feed", "file", "line", "stage", "content_hash"),
-    CheckConstraint("stage in ('read', 'apply')", name="stage"),
+    CheckConstraint("stage in ('read', 'apply', 'wait')", name="stage"),
     Index("ix_quarantine_open", "quarantine_id", postgresql_where=text("resolved_at is null")),
     schema=OPS,
 )

@@ -1,15 +1,19 @@
-"""Applies landed rows to the orders, and sets aside, with their reason, the orders whose models cannot be used."""
+"""Applies landed rows to the orders; sets aside orders without a usable model, facts without an order."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from mes.feeds import quarantine
 from mes.feeds.catalogue import FEEDS, Feed, Kind
 from mes.feeds.read import FAULT_COLUMNS
 from mes.orders import history
+
+_WAITS = "Nothing, if the order's export is on its way: it is applied then. Otherwise ask the sender for that export."
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ def apply(conn: Connection, *, now: datetime) -> Report:
     """Apply all landed rows that were not applied yet, in the caller's transaction."""
     applied = history.apply(conn, now=now)
     quarantined = sum(_set_aside(conn, feed) for feed in FEEDS if feed.kind is Kind.ORDER)
-    return Report(applied, quarantined, history.waiting(conn))
+    waiting = sum(_let_wait(conn, feed) for feed in FEEDS if feed.kind is Kind.EVENT)
+    return Report(applied, quarantined, waiting)
 
 
 def _set_aside(conn: Connection, feed: Feed) -> int:
@@ -47,10 +52,22 @@ def _set_aside(conn: Connection, feed: Feed) -> int:
             where landed.applied_at is null
         """)
     ).all()
-    faults = pl.DataFrame([tuple(row) for row in rows], schema={**FAULT_COLUMNS, "file": pl.String}, orient="row")
-    known = conn.execute(
-        text("select distinct file from ops.quarantine where feed = :feed and stage = 'apply' and resolved_at is null"),
-        {"feed": feed.name},
-    )
-    files = {str(file) for (file,) in known} | set(faults["file"])
-    return quarantine.replace(conn, feed, quarantine.Stage.APPLY, faults, sorted(files))
+    return quarantine.replace(conn, feed, quarantine.Stage.APPLY, _faults(rows))
+
+
+def _let_wait(conn: Connection, feed: Feed) -> int:
+    rows = conn.execute(
+        text(f"""
+            select line, to_jsonb(landed)::text as raw, 'order_unknown' as kind,
+                format('the order %s of the %s is not known here', external_id, source) as reason,
+                :advice as advice, file
+            from {feed.table} as landed
+            where applied_at is null
+        """),
+        {"advice": _WAITS},
+    ).all()
+    return quarantine.replace(conn, feed, quarantine.Stage.WAIT, _faults(rows))
+
+
+def _faults(rows: Iterable[Row[Any]]) -> pl.DataFrame:
+    return pl.DataFrame([tuple(row) for row in rows], schema={**FAULT_COLUMNS, "file": pl.String}, orient="row")

@@ -127,7 +127,7 @@ class _TextLines:
         return self._lines[self.position - 1]
 
     def back_to(self, number: int) -> str:
-        """Go on after line `number`; gives that line."""
+        """Go on after line `number`, for a quote that nothing closes took in the rows below it; gives that line."""
         self.position = number
         return self._lines[number - 1].strip()
 
@@ -151,12 +151,11 @@ def _csv_lines(feed: Feed, file: FeedFile) -> Lines:
         except csv.Error as error:
             faults.append((number, _shown(lines.back_to(number)), "too_long", f"the row is no CSV: {error}"))
         except _WrongCells as error:
-            # an unbalanced quote takes in the rows below it, so they are read again
             faults.append((number, _shown(lines.back_to(number)), "wrong_cells", str(error)))
         except UnicodeEncodeError:
             faults.append((number, _shown(",".join(cells)), "not_text", "the row is not UTF-8"))
         except ValueError as error:
-            faults.append((number, ",".join(cells), "not_json", str(error)))
+            faults.append((number, _shown(lines.back_to(number)), "not_json", str(error)))
     return Lines(_frame(rows), faults)
 
 

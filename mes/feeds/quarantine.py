@@ -13,10 +13,11 @@ LONGEST_REASON = 500
 
 
 class Stage(StrEnum):
-    """Where a row was refused."""
+    """Where a row was refused; one that waits is good, but of no use before its order comes."""
 
     READ = "read"
     APPLY = "apply"
+    WAIT = "wait"
 
 
 def replace(conn: Connection, feed: Feed, stage: Stage, faults: pl.DataFrame, files: list[str] | None = None) -> int:

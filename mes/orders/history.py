@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from mes.db import query, scripts
+from mes.db import scripts
 from mes.db.migrate import ensure_event_partitions
 from mes.orders import anomalies
 
@@ -54,11 +54,6 @@ def apply(conn: Connection, *, now: datetime) -> Applied:
         conn.execute(text(statement))
     conn.execute(text("drop table export, affected, fact, target, chain, late_fact, exported_item, edit"))
     return Applied(changed.created, changed.updated, events, found)
-
-
-def waiting(conn: Connection) -> int:
-    """Facts that wait for their order to be exported."""
-    return query.number(conn, _WAITING)
 
 
 def _make_partitions(conn: Connection) -> None:
@@ -109,7 +104,3 @@ _MARK_FACTS = tuple(
     """
     for table in ("crm_order_events", "legacy_status_history")
 )
-_WAITING = """
-select (select count(*) from raw.crm_order_events where applied_at is null)
-    + (select count(*) from raw.legacy_status_history where applied_at is null)
-"""

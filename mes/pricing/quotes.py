@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 # a row with its breakdown takes some 3 kB: this keeps a batch under 100 MB
 BATCH = 25_000
+# an item is quoted once, whoever asks at the same time; the number is arbitrary and ours
+QUOTING_LOCK = 7_203_395
 PRICER = Actor(System.MES, "pricing")
 NO_RATE_CARD = "No rate card was valid when the order was placed; load one that covers the day (`mes rates load`)."
 
@@ -95,6 +97,7 @@ def quote_items(
     """
     if query.flag(conn, "select to_regclass('marts.pricing_inputs') is null"):
         raise InputsNotBuilt
+    conn.execute(text("select pg_advisory_xact_lock(:key)"), {"key": QUOTING_LOCK})
     inputs = _unpriced(conn, order_ids)
     cards = rate_store.by_id(conn, inputs["rate_card"].drop_nulls().unique().to_list())
     rates = rate_frame(list(cards.values()))

@@ -34,18 +34,15 @@ def summarize(conn: Connection) -> Summary:
         models=query.number(conn, "select count(*) from ops.models"),
         quotes=query.number(conn, "select count(*) from ops.quotes where superseded_by is null"),
         anomalies=anomalies.counts(conn),
-        quarantined=query.number(conn, "select count(*) from ops.quarantine where resolved_at is null"),
-        waiting=query.number(conn, _WAITING),
+        quarantined=query.number(
+            conn, "select count(*) from ops.quarantine where resolved_at is null and stage <> 'wait'"
+        ),
+        waiting=query.number(conn, "select count(*) from ops.quarantine where resolved_at is null and stage = 'wait'"),
         held=query.number(conn, "select count(*) from ops.orders where held_since is not null"),
         unpriced=query.number(conn, "select count(*) from ops.order_items where quote_id is null"),
         digest=str(conn.execute(text(_DIGEST)).scalar_one()),
     )
 
-
-_WAITING = """
-    select (select count(*) from raw.crm_order_events where applied_at is null)
-        + (select count(*) from raw.legacy_status_history where applied_at is null)
-"""
 
 _DIGEST = """
 with lines as (

@@ -107,8 +107,11 @@ def test_facts_before_orders_wait_for_them(workshop: Workshop, data_root: Path, 
     landed = workshop.load(feeds, only=[CRM_ORDER_EVENTS, LEGACY_STATUS_HISTORY])
     report = workshop.apply()
     assert (report.applied.orders_new, report.waiting) == (0, sum(load.rows for load in landed.values()))
+    kept = workshop.rows("select kind, count(*) from ops.quarantine where resolved_at is null group by kind")
+    assert kept == [("order_unknown", report.waiting)]
     workshop.load(feeds)
     assert workshop.apply().waiting == 0
+    assert workshop.rows("select count(*) from ops.quarantine where resolved_at is null") == [(0,)]
     assert workshop.statuses() == _declared(feeds)
 
 

@@ -224,7 +224,7 @@ def upgrade() -> None:
             "stage",
             sa.Text(),
             nullable=False,
-            comment="`read`: refused while reading; `apply`: landed, but not applicable.",
+            comment="`read`: refused; `apply`: landed, not applicable; `wait`: for its order.",
         ),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -241,7 +241,7 @@ def upgrade() -> None:
             nullable=True,
             comment="When the file was loaded again without this bad row.",
         ),
-        sa.CheckConstraint("stage in ('read', 'apply')", name=op.f("ck_quarantine_stage")),
+        sa.CheckConstraint("stage in ('read', 'apply', 'wait')", name=op.f("ck_quarantine_stage")),
         sa.PrimaryKeyConstraint("quarantine_id", name=op.f("pk_quarantine")),
         sa.UniqueConstraint(
             "feed",
