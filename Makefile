@@ -36,7 +36,7 @@ up: $(INSTALLED) ## run everything on this machine, with your own data; see docs
 
 .PHONY: test
 test: setup ## all tests; ARGS="tests/unit -k price" for some
-	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED) ## style, types, boundaries, SQL, the lock; stops at the first that fails
