@@ -6,8 +6,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-# test processes at a time; each starts a database of its own
-TEST_PROCESSES ?= 2
+# test processes at a time: much of a test is waiting for a browser or a process, so one more than there are cores
+TEST_PROCESSES ?= 3
 # named after what it was made from, and where, so that nothing is done when nothing changed
 SOURCES := requirements.lock pyproject.toml scripts/python-environment.sh
 INSTALLED := .venv/installed-$(shell { pwd; cat $(SOURCES); } | sha256sum | cut -c1-16)
