@@ -23,6 +23,7 @@ from sqlalchemy import (
     false,
     func,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
@@ -88,8 +89,16 @@ orders = Table(
     Column("hold_reason", Text),
     Column("held_by", Text),
     Column("held_since", TIME),
-    Column("assigned_to", Text),
+    Column("assigned_to", Text, comment="Operator in whose work queue it stands."),
+    Column("claimed_by", Text, comment="Operator who works on it: nobody else may move it."),
+    Column("lease_until", TIME, comment="When the claim ends unless work has begun; null once it has."),
+    Column("given_back_by", Text, comment="Operator who returned it last: it is not shared out to him again."),
     Column("note", Text),
+    Column(
+        "content_hash",
+        Text,
+        comment="SHA-256 of the content that the API was given: the same order again is known by it.",
+    ),
     Column(
         "overdue",
         Boolean,
@@ -108,6 +117,11 @@ orders = Table(
     UniqueConstraint("source", "external_id"),
     CheckConstraint("version >= 1", name="version"),
     CheckConstraint("(hold_reason is null) = (held_since is null)", name="hold"),
+    CheckConstraint("lease_until is null or claimed_by is not null", name="lease"),
+    Index("ix_orders_source_changed_at", "source", "changed_at", "order_id"),
+    Index("ix_orders_source_status_changed_at", "source", "status", "changed_at", "order_id"),
+    Index("ix_orders_open_by_operator", "assigned_to", postgresql_where=OPEN_PREDICATE),
+    Index("ix_orders_leases", "lease_until", postgresql_where=text("lease_until is not null")),
     Index(
         "ix_orders_becoming_overdue",
         "due_at",
@@ -148,6 +162,15 @@ geometries = Table(
     schema=OPS,
 )
 
+model_uploads = Table(
+    "model_uploads",
+    metadata,
+    Column("caller", Text, primary_key=True, comment="The API caller that sent the bytes, and may use the model."),
+    Column("model_id", ForeignKey(models.c.model_id), primary_key=True),
+    _now("uploaded_at"),
+    schema=OPS,
+)
+
 rate_cards = Table(
     "rate_cards",
     metadata,
@@ -173,6 +196,7 @@ quotes = Table(
     _uuid_key("quote_id"),
     Column("order_id", UUID),
     Column("line", Integer),
+    Column("caller", Text, comment="The API caller that asked for it; null when an order did."),
     Column("model_id", Text, nullable=False),
     Column("kernel_version", Integer, nullable=False),
     Column("rate_card_id", ForeignKey(rate_cards.c.rate_card_id), nullable=False),
@@ -196,6 +220,17 @@ quotes = Table(
         name="fk_quotes_geometry",
     ),
     Index("ix_quotes_order_id_line", "order_id", "line"),
+    schema=OPS,
+)
+
+quote_requests = Table(
+    "quote_requests",
+    metadata,
+    Column("quote_id", UUID, primary_key=True, comment="Of the quote that it becomes."),
+    Column("caller", Text, nullable=False),
+    Column("request", JSONB, nullable=False, comment="The options as they were asked for."),
+    Column("failure", JSONB, comment="Code and message, when no price came of it."),
+    _now("created_at"),
     schema=OPS,
 )
 
@@ -318,6 +353,70 @@ anomalies = Table(
     _now("found_at"),
     UniqueConstraint("order_id", "kind"),
     Index("ix_anomalies_kind", "kind", "anomaly_id"),
+    schema=OPS,
+)
+
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_name", Text, primary_key=True, comment="How people sign in, and how events name them."),
+    Column("role", Text, nullable=False),
+    Column("password_hash", Text, nullable=False, comment="Argon2id, with its parameters and salt."),
+    Column("active", Boolean, nullable=False, server_default=true()),
+    Column("failed_sign_ins", Integer, nullable=False, server_default="0"),
+    Column("locked_until", TIME),
+    _now("created_at"),
+    CheckConstraint("role in ('operator', 'manager')", name="role"),
+    Index("uq_users_lower_user_name", text("lower(user_name)"), unique=True),
+    schema=OPS,
+)
+
+user_sessions = Table(
+    "user_sessions",
+    metadata,
+    Column("token_hash", Text, primary_key=True, comment="SHA-256 of the cookie's token."),
+    Column(
+        "user_name",
+        ForeignKey(users.c.user_name, ondelete="CASCADE", onupdate="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    _now("created_at"),
+    _now("last_seen_at"),
+    Column("expires_at", TIME, nullable=False),
+    schema=OPS,
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True, comment="The public part of the key."),
+    Column("secret_hash", Text, nullable=False, comment="SHA-256 of the secret part, which has 256 random bits."),
+    Column("name", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("caller", Text, nullable=False, comment="Whose orders, models and quotes it may use; the orders' source."),
+    _now("created_at"),
+    Column("expires_at", TIME),
+    Column("revoked_at", TIME),
+    Column("last_used_at", TIME, comment="To the minute."),
+    CheckConstraint("scope in ('shop', 'partner', 'crm', 'admin')", name="scope"),
+    schema=OPS,
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("caller", Text, primary_key=True),
+    Column("method", Text, primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("idempotency_key", Text, primary_key=True),
+    Column("body_hash", Text, nullable=False, comment="SHA-256 of the request's bytes."),
+    Column("status", Integer, nullable=False),
+    Column("headers", JSONB, nullable=False),
+    Column("body", Text, nullable=False),
+    _now("created_at"),
+    Index("ix_idempotency_keys_created_at", "created_at"),
     schema=OPS,
 )
 

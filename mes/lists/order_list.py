@@ -14,9 +14,9 @@ from mes.orders.life import FINISHED_STATUSES, Status
 PAGE_ROWS = 25
 
 _COLUMNS = (
-    "order_id, source, external_id, version, status, status_since, is_open, held, hold_reason, rush, note, placed_at, "
-    "due_at, tier, customer_external_id, customer_name, lines, pieces, materials, total, currency, remaining_h, late, "
-    "latest_start_at"
+    "order_id, source, external_id, version, status, status_since, is_open, held, hold_reason, assigned_to, "
+    "claimed_by, rush, note, placed_at, due_at, tier, customer_external_id, customer_name, lines, pieces, materials, "
+    "total, currency, remaining_h, late, latest_start_at"
 )
 
 
@@ -55,6 +55,8 @@ class ListedOrder:
     is_open: bool
     held: bool
     hold_reason: str | None
+    assigned_to: str | None
+    claimed_by: str | None
     rush: bool
     note: str | None
     placed_at: datetime

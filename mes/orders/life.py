@@ -20,11 +20,12 @@ class Status(StrEnum):
 
 
 class System(StrEnum):
-    """Which of the three systems acts."""
+    """Which of the three systems acts, or an administrator in place of any."""
 
     SHOP = "shop"
     CRM = "crm"
     MES = "mes"
+    ADMIN = "admin"
 
 
 class EventType(StrEnum):
@@ -34,6 +35,10 @@ class EventType(StrEnum):
     RELEASED = "released"
     EDITED = "edited"
     ASSIGNED = "assigned"
+    CLAIMED = "claimed"
+    GIVEN_BACK = "given_back"
+    LEASE_ENDED = "lease_ended"
+    TAKEN_OVER = "taken_over"
     REPRICED = "repriced"
     CORRECTED = "corrected"
 
@@ -46,6 +51,10 @@ class Move:
     to: Status
     by: frozenset[System]
     needs_reason: bool = False
+
+    def may_be_made_by(self, system: System) -> bool:
+        """Whether `system` may make it; an administrator may make any."""
+        return system is System.ADMIN or system in self.by
 
 
 def _move(start: Status, to: Status, *by: System, needs_reason: bool = False) -> Move:
@@ -80,7 +89,7 @@ def find_move(start: Status, to: Status) -> Move | None:
 
 def moves_from(status: Status, by: System) -> tuple[Move, ...]:
     """The moves that `by` may make from `status`, in the order of life (what the console offers as buttons)."""
-    return tuple(move for move in MOVES if move.start is status and by in move.by)
+    return tuple(move for move in MOVES if move.start is status and move.may_be_made_by(by))
 
 
 def may_move_while_held(to: Status) -> bool:

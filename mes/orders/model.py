@@ -11,7 +11,7 @@ from mes.orders.life import EventType, Status, System
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: a person or program, by name, on behalf of one of the three systems."""
+    """Who acts: a person or program, by name, on behalf of one of the systems."""
 
     system: System
     name: str
@@ -31,6 +31,9 @@ class Order:
     held_by: str | None = None
     held_since: datetime | None = None
     assigned_to: str | None = None
+    claimed_by: str | None = None
+    lease_until: datetime | None = None
+    given_back_by: str | None = None
     note: str | None = None
 
     @property

@@ -10,7 +10,8 @@ from mes.orders.life import FINISHED_STATUSES, Status
 from mes.orders.model import Event, NewEvent, NoSuchOrder, Order, VersionConflict
 
 _COLUMNS = (
-    "order_id, source, external_id, status, status_since, version, hold_reason, held_by, held_since, assigned_to, note"
+    "order_id, source, external_id, status, status_since, version, hold_reason, held_by, held_since, assigned_to, "
+    "claimed_by, lease_until, given_back_by, note"
 )
 
 _LOCK = text(f"select {_COLUMNS} from ops.orders where order_id = :order_id for no key update")
@@ -23,7 +24,8 @@ with changed as (
     update ops.orders set
         status = cast(:status as ops.order_status), status_since = :status_since, version = version + 1,
         hold_reason = :hold_reason, held_by = :held_by, held_since = :held_since,
-        assigned_to = :assigned_to, note = :note,
+        assigned_to = :assigned_to, claimed_by = :claimed_by, lease_until = :lease_until,
+        given_back_by = :given_back_by, note = :note,
         overdue = overdue and cast(:status as ops.order_status) <> all (cast(:finished as ops.order_status[])),
         live_from = coalesce(live_from, version + 1), changed_at = now()
     where order_id = :order_id and version = :version
@@ -79,6 +81,9 @@ def change(conn: Connection, before: Order, after: Order, event: NewEvent) -> Or
             "held_by": after.held_by,
             "held_since": after.held_since,
             "assigned_to": after.assigned_to,
+            "claimed_by": after.claimed_by,
+            "lease_until": after.lease_until,
+            "given_back_by": after.given_back_by,
             "note": after.note,
             "finished": [status.value for status in FINISHED_STATUSES],
             "type": event.type.value,

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from mes.clock import Clock, utc_now
 from mes.orders import life, repository
-from mes.orders.life import EventType, Status
+from mes.orders.life import EventType, Status, System
 from mes.orders.model import Actor, IllegalTransition, NewEvent, Order, OrderHeld, ReasonMissing, VersionConflict
 
 
@@ -28,20 +28,20 @@ def transition(
         VersionConflict: the order is not at `expected_version`.
         OrderHeld: it is on hold, and the move is no cancellation.
         IllegalTransition: `by`'s system may not make this move from the order's status.
-        ReasonMissing: the move needs a reason (rework).
+        ReasonMissing: the move needs a reason (rework, and whatever an administrator does).
     """
     order = _locked(conn, order_id, expected_version)
     move = life.find_move(order.status, to)
-    if move is None or by.system not in move.by:
+    if move is None or not move.may_be_made_by(by.system):
         raise IllegalTransition(order_id=order_id, status=order.status, to=to, by=by.system)
     if order.held and not life.may_move_while_held(to):
         raise OrderHeld(order_id=order_id, status=order.status, to=to, hold_reason=order.hold_reason)
-    if move.needs_reason and not reason:
+    if (move.needs_reason or by.system is System.ADMIN) and not (reason or "").strip():
         raise ReasonMissing(order_id=order_id, to=to)
     now = clock()
-    moved = replace(order, status=to, status_since=now)
-    if to in life.FINISHED_STATUSES:  # nothing is left to hold
-        moved = replace(moved, hold_reason=None, held_by=None, held_since=None)
+    moved = replace(order, status=to, status_since=now, lease_until=None)  # work has begun: the claim stays
+    if to in life.FINISHED_STATUSES:  # nothing is left to hold, nor to work on
+        moved = replace(moved, hold_reason=None, held_by=None, held_since=None, claimed_by=None)
     return repository.change(conn, order, moved, NewEvent(to, now, by, reason))
 
 

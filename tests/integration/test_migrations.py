@@ -1,9 +1,11 @@
 """Migrations and tables say the same, up and down."""
 
 from datetime import date
+from pathlib import Path
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from procrastinate.schema import SchemaManager
 from sqlalchemy import Engine, text
 
 from mes.db import migrate, tables
@@ -36,7 +38,9 @@ def test_down_to_the_base_leaves_nothing_and_up_again_works(engine: Engine, data
             text("""
                 select nspname from pg_namespace where nspname in ('ops', 'raw')
                 union all
-                select typname from pg_type where typname = 'order_status'
+                select typname from pg_type where typname = 'order_status' or typname like '%procrastinate%'
+                union all
+                select proname from pg_proc where proname like 'procrastinate%'
             """)
         ).all()
     assert left == []
@@ -54,6 +58,12 @@ def test_the_database_sorts_statuses_by_the_life_of_an_order(engine: Engine) -> 
     with engine.connect() as conn:
         sorted_by_database = conn.execute(text("select unnest(enum_range(null::ops.order_status))::text")).scalars()
         assert list(sorted_by_database) == [status.value for status in Status]
+
+
+def test_the_job_queue_has_the_schema_of_the_installed_library() -> None:
+    """Revision 0003 installs what is current: a newer library needs its later scripts in a revision of its own."""
+    newest = max(path.name for path in Path(SchemaManager.get_migrations_path()).glob("*.sql"))
+    assert newest == "03.04.00_50_post_add_retry_failed_job_procedure.sql"
 
 
 def test_partitions_are_made_by_month_and_take_over_what_waits_in_the_default(engine: Engine) -> None:

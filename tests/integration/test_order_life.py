@@ -179,8 +179,8 @@ class Life(RuleBasedStateMachine):
             move
             for move in MOVES
             if (move.start, move.to) == (self.status, to)
-            and system in move.by
-            and (reason or not move.needs_reason)
+            and (system in move.by or system is System.ADMIN)
+            and (reason or not (move.needs_reason or system is System.ADMIN))
             and (not self.held or to is Status.CANCELLED)
         ]
         try:

@@ -18,6 +18,7 @@ select
     orders.held,
     orders.hold_reason,
     orders.assigned_to,
+    orders.claimed_by,
     orders.note,
     orders.rush,
     orders.placed_at,

@@ -20,5 +20,6 @@ select
     orders.held_by,
     orders.held_since,
     orders.assigned_to,
+    orders.claimed_by,
     orders.note
 from {{ source('ops', 'orders') }} as orders

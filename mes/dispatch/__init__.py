@@ -1,0 +1,1 @@
+"""Shares work out among operators, and keeps two of them off one order."""
