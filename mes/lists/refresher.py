@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from uuid import UUID
 
@@ -18,15 +19,24 @@ BATCH = 1_000
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What one batch did: which orders were merged, and how many marks were taken for them."""
+    """What one batch did: which orders were merged, and when the marks were made that were taken for them."""
 
     order_ids: Sequence[UUID]
-    marks: int
+    marked_at: Sequence[datetime]
 
     @property
     def orders(self) -> int:
         """How many orders were merged."""
         return len(self.order_ids)
+
+    @property
+    def marks(self) -> int:
+        """How many marks were taken."""
+        return len(self.marked_at)
+
+    def lags_s(self, now: datetime) -> Sequence[float]:
+        """For each mark, seconds from the change to `now`."""
+        return [(now - at).total_seconds() for at in self.marked_at]
 
 
 def is_built(conn: Connection) -> bool:
@@ -54,16 +64,16 @@ def refresh_batch(conn: Connection, limit: int = BATCH) -> Refreshed:
             ), deleted as (
                 delete from ops.dirty_orders using due
                 where dirty_orders.mark_id = due.mark_id and due.order_id in (select order_id from ours)
-                returning dirty_orders.order_id
+                returning dirty_orders.order_id, dirty_orders.marked_at
             )
-            select order_id, count(*) as marks from deleted group by order_id
+            select order_id, array_agg(marked_at) as marked_at from deleted group by order_id
         """),
         {"limit": limit, "key": REFRESH_LOCK},
     ).all()
     orders = [row.order_id for row in taken]
     if orders:
         _merge(conn, orders)
-    return Refreshed(orders, sum(row.marks for row in taken))
+    return Refreshed(orders, [at for row in taken for at in row.marked_at])
 
 
 def refresh_now(conn: Connection, order_ids: Sequence[UUID]) -> None:

@@ -3,6 +3,12 @@
 from mes.errors import MesError
 
 
+class NoSuchModel(MesError):
+    """You have uploaded no model with this id; upload it first, whoever else may have."""
+
+    code, http_status = "no_such_model", 404
+
+
 class UnreadableModel(MesError):
     """This file cannot be read as a 3D model; export it again as STL, OBJ, PLY or 3MF."""
 

@@ -11,6 +11,7 @@ from mes.errors import MesError
 from mes.pricing.materials import MATERIALS
 
 LONGEST_SIDE_MAX_MM = 1000.0  # no jewelry is a metre long; a model that is was saved in another unit
+LONGEST_SIDE_DECIMALS = 4
 QUANTITY_MAX = 10_000
 STONE_KINDS_MAX = 50
 _SHOWN_CHARACTERS = 40  # of a wrong value in a message
@@ -78,11 +79,13 @@ class Side(StrEnum):
     BACK = "back"
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of what somebody asks for: nothing unknown, and never changed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Stone(_Part):
+class Stone(Part):
     """Equal stones of one piece: `count` of them per piece, `size_mm` being a stone's longest side."""
 
     cut: Cut
@@ -92,7 +95,7 @@ class Stone(_Part):
     supplied_by: SuppliedBy
 
 
-class Engraving(_Part):
+class Engraving(Part):
     """A text cut into every piece of the item."""
 
     text: Annotated[str, Field(min_length=1, max_length=100)]
@@ -111,8 +114,8 @@ class Engraving(_Part):
         return sum(not character.isspace() for character in self.text)
 
 
-class ItemOptions(_Part):
-    """What one item of an order is to be; `longest_side_mm` is the piece's; none keeps the model's size."""
+class PieceOptions(Part):
+    """What a piece is to be, and how many of it; `longest_side_mm` is the piece's, none keeps the model's size."""
 
     material: str
     finish: Finish
@@ -120,8 +123,6 @@ class ItemOptions(_Part):
     longest_side_mm: Annotated[float, Field(gt=0, le=LONGEST_SIDE_MAX_MM, allow_inf_nan=False, strict=True)] | None = (
         None
     )
-    rush: Annotated[bool, Field(strict=True)] = False
-    tier: Tier = Tier.RETAIL
     stones: Annotated[tuple[Stone, ...], Field(max_length=STONE_KINDS_MAX)] = ()
     engraving: Engraving | None = None
 
@@ -132,6 +133,16 @@ class ItemOptions(_Part):
             raise ValueError(f"unknown value {_shown(material)}; known are {', '.join(MATERIALS)}")
         return material
 
+    @field_validator("longest_side_mm")
+    @classmethod
+    def _as_it_is_kept(cls, longest_side_mm: float | None) -> float | None:
+        """Rounded as the database keeps it, so that a quote and its order are of the same size."""
+        if longest_side_mm is None:
+            return None
+        if not (kept := round(longest_side_mm, LONGEST_SIDE_DECIMALS)):
+            raise ValueError(f"is too small: give at least {10**-LONGEST_SIDE_DECIMALS} mm")
+        return kept
+
     @field_validator("stones", mode="before")
     @classmethod
     def _none_is_no_stones(cls, stones: object) -> object:
@@ -141,6 +152,13 @@ class ItemOptions(_Part):
     def engraving_characters(self) -> int:
         """Characters to engrave on each piece."""
         return self.engraving.characters if self.engraving else 0
+
+
+class ItemOptions(PieceOptions):
+    """All that the price of one item depends on beside its model and the rates."""
+
+    rush: Annotated[bool, Field(strict=True)] = False
+    tier: Tier = Tier.RETAIL
 
 
 def parse(options: Mapping[str, Any]) -> ItemOptions:

@@ -16,7 +16,7 @@ from mes.db import query
 from mes.db.copy import copy_frame, read_frame
 from mes.errors import MesError
 from mes.orders import repository, service
-from mes.orders.life import EventType, Status, System
+from mes.orders.life import FINISHED_STATUSES, EventType, Status, System
 from mes.orders.model import Actor, NewEvent
 from mes.pricing import rate_store
 from mes.pricing.cost_model import PROBLEMS, breakdown, price
@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 # a row with its breakdown takes some 3 kB: this keeps a batch under 100 MB
 BATCH = 25_000
+# below, a parameter is quicker than a temporary table, which also leaves rows in the catalogue behind
+ROWS_WORTH_COPYING = 500
 # an item is quoted once, whoever asks at the same time; the number is arbitrary and ours
 QUOTING_LOCK = 7_203_395
 PRICER = Actor(System.MES, "pricing")
@@ -86,19 +88,22 @@ def quote_items(
     clock: Clock = utc_now,
     progress: Callable[[int], None] = lambda _done: None,
 ) -> Quoted:
-    """Price all items that have no quote yet (of `order_ids`, or of all orders), in the caller's transaction.
+    """Price all items that have no quote yet: of the open ones among `order_ids`, or of all orders.
 
-    A submitted order whose items are all priced moves to PRICE_CALCULATED. An open order whose price cannot be trusted
-    (the model is open or inside out, or there is no price) is held for a person. History and finished orders get their
-    quotes silently.
+    All of it happens in the caller's transaction. A submitted order whose items are all priced moves to
+    PRICE_CALCULATED. An open order whose price cannot be trusted (the model is open or inside out, or there is no
+    price) is held for a person. History and finished orders get their quotes silently. Open orders are locked first, so
+    nobody prices one twice; one that somebody else has locked is waited for if it was named, and left to him if not.
 
     Raises:
         InputsNotBuilt: dbt has not built `marts.pricing_inputs`.
     """
     if query.flag(conn, "select to_regclass('marts.pricing_inputs') is null"):
         raise InputsNotBuilt
-    conn.execute(text("select pg_advisory_xact_lock(:key)"), {"key": QUOTING_LOCK})
-    inputs = _unpriced(conn, order_ids)
+    if order_ids is None:
+        conn.execute(text("select pg_advisory_xact_lock(:key)"), {"key": QUOTING_LOCK})
+    ours = _lock_open(conn, order_ids)
+    inputs = _unpriced(conn, ours, finished_too=order_ids is None)
     cards = rate_store.by_id(conn, inputs["rate_card"].drop_nulls().unique().to_list())
     rates = rate_frame(list(cards.values()))
     problems: dict[str, int] = {}
@@ -111,20 +116,33 @@ def quote_items(
             problems[problem] = problems.get(problem, 0) + count
         quotes += good.height
         progress(quotes)
-    outcomes = _conclude(conn, inputs.filter(pl.col("is_open")), clock)
+    outcomes = _conclude(conn, ours, clock)
     return Quoted(quotes, outcomes["priced"], outcomes["held"], problems)
 
 
-def _unpriced(conn: Connection, order_ids: Sequence[UUID] | None) -> pl.DataFrame:
-    which = "quote_id is null"
-    values: dict[str, object] = {}
-    if order_ids is not None:
-        which += " and order_id = any(%(ids)s::uuid[])"
-        values["ids"] = [str(order_id) for order_id in order_ids]
+def _lock_open(conn: Connection, order_ids: Sequence[UUID] | None) -> list[UUID]:
+    """Lock the open ones of these orders, or those of all that lack a quote; gives which, in the order of their ids."""
+    finished = [status.value for status in FINISHED_STATUSES]
+    which = "order_id = any(:ids)"
+    if order_ids is None:
+        which = "order_id in (select order_id from ops.order_items where quote_id is null)"
+    rows = conn.execute(
+        text(f"""
+            select order_id from ops.orders
+            where {which} and status <> all (cast(:finished as ops.order_status[]))
+            order by order_id for no key update {"skip locked" if order_ids is None else ""}
+        """),
+        {"finished": finished} | ({"ids": list(order_ids)} if order_ids is not None else {}),
+    )
+    return [row.order_id for row in rows]
+
+
+def _unpriced(conn: Connection, ours: Sequence[UUID], *, finished_too: bool) -> pl.DataFrame:
+    which = "quote_id is null and (order_id = any(%(ids)s::uuid[])" + (" or not is_open)" if finished_too else ")")
     # `placed_at` comes as ISO 8601, whatever DateStyle says
     select = _SELECT.replace("placed_at", "to_json(placed_at) #>> '{}'")
     rows = f"select {select} from marts.pricing_inputs where {which} order by order_id, line"
-    frame = read_frame(conn, rows, _INPUTS, **values)
+    frame = read_frame(conn, rows, _INPUTS, ids=[str(order_id) for order_id in ours])
     return frame.with_columns(
         pl.col("stones").str.json_decode(STONES) if frame["stones"].count() else pl.lit(None, STONES).alias("stones"),
         pl.col("engraving").map_elements(_characters, return_dtype=pl.Int64).fill_null(0).alias("engraving_characters"),
@@ -162,36 +180,53 @@ def _write(conn: Connection, priced: pl.DataFrame, cards: dict[str, RateCard]) -
             "valid_until"
         ),
     ).with_columns(pl.Series("breakdown", [_as_json(row) for row in priced.iter_rows(named=True)], dtype=pl.String))
-    conn.execute(text("create temporary table quoted (like ops.quotes including defaults) on commit drop"))
+    if rows.height <= ROWS_WORTH_COPYING:
+        source = "jsonb_populate_recordset(null::ops.quotes, cast(:rows as jsonb))"
+        conn.execute(text(_keep(rows.columns, source)), {"rows": _rows_as_json(rows)})
+        return
+    conn.execute(text("create temporary table quoted (like ops.quotes) on commit drop"))
     copy_frame(conn, rows, "quoted")
-    conn.execute(text("insert into ops.quotes select * from quoted"))
-    conn.execute(
-        text("""
-            update ops.quotes as older set superseded_by = quoted.quote_id
-            from quoted
-            where older.order_id = quoted.order_id and older.line = quoted.line
-                and older.quote_id <> quoted.quote_id and older.superseded_by is null
-        """)
-    )
-    conn.execute(
-        text("""
-            update ops.order_items as item set quote_id = quoted.quote_id
-            from quoted where item.order_id = quoted.order_id and item.line = quoted.line
-        """)
-    )
+    conn.execute(text(_keep(rows.columns, "quoted")))
     conn.execute(text("drop table quoted"))
+
+
+def _keep(columns: Sequence[str], source: str) -> str:
+    """Quotes made of a source's rows, each superseding the older ones of its item and becoming the item's price."""
+    names = ", ".join(columns)
+    return f"""
+        with made as materialized (
+            insert into ops.quotes ({names}) select {names} from {source} returning quote_id, order_id, line
+        ), superseded as (
+            update ops.quotes as older set superseded_by = made.quote_id
+            from made
+            where older.order_id = made.order_id and older.line = made.line and older.superseded_by is null
+        )
+        update ops.order_items as item set quote_id = made.quote_id
+        from made where item.order_id = made.order_id and item.line = made.line
+    """
+
+
+def _rows_as_json(rows: pl.DataFrame) -> str:
+    parts = {"stones", "engraving", "breakdown"}  # JSON already
+    return json.dumps(
+        [
+            {name: json.loads(value) if name in parts and value else value for name, value in row.items()}
+            for row in rows.iter_rows(named=True)
+        ],
+        default=str,
+    )
 
 
 def _as_json(row: dict[str, Any]) -> str:
     return json.dumps([asdict(line) for line in breakdown(row)], default=str)
 
 
-def _conclude(conn: Connection, inputs: pl.DataFrame, clock: Clock) -> dict[str, int]:
+def _conclude(conn: Connection, open_orders: Sequence[UUID], clock: Clock) -> dict[str, int]:
     """Move or hold the open orders that were looked at; one by one, since each is a decision with its event."""
     done = {"priced": 0, "held": 0}
-    for order_id in inputs["order_id"].unique(maintain_order=True):
-        order = repository.lock(conn, UUID(order_id))
-        total, was, doubts = _state(conn, order.order_id)
+    for order_id in open_orders:
+        order = repository.lock(conn, order_id)
+        total, was, doubts = _state(conn, order_id)
         if (
             total is not None
             and was is not None
@@ -201,13 +236,13 @@ def _conclude(conn: Connection, inputs: pl.DataFrame, clock: Clock) -> dict[str,
             event = NewEvent(EventType.REPRICED, clock(), PRICER, data={"total": {"from": str(was), "to": str(total)}})
             order = repository.change(conn, order, order, event)
         if total is not None and order.status is Status.SUBMITTED and not order.held:
-            order = service.transition(conn, order.order_id, Status.PRICE_CALCULATED, PRICER, clock=clock)
+            order = service.transition(conn, order_id, Status.PRICE_CALCULATED, PRICER, clock=clock)
             done["priced"] += 1
-            log.info("order priced", order_id=order_id, total=str(total), version=order.version)
+            log.info("order priced", order_id=str(order_id), total=str(total), version=order.version)
         if doubts and not order.held:
-            service.hold(conn, order.order_id, PRICER, doubts, clock=clock)
+            service.hold(conn, order_id, PRICER, doubts, clock=clock)
             done["held"] += 1
-            log.info("order held", order_id=order_id, reason=doubts)
+            log.info("order held", order_id=str(order_id), reason=doubts)
     return done
 
 

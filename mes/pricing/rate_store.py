@@ -9,6 +9,8 @@ from sqlalchemy import Connection, text
 from mes.db import query
 from mes.pricing.rate_card import RateCard
 
+_KEPT: dict[str, RateCard] = {}
+
 
 def load(conn: Connection, cards: Iterable[RateCard]) -> int:
     """Store cards; one that is there already only takes its end of validity over. Gives how many were new."""
@@ -40,6 +42,26 @@ def by_id(conn: Connection, ids: Sequence[str]) -> dict[str, RateCard]:
         text("select rate_card_id, card from ops.rate_cards where rate_card_id = any(:ids)"), {"ids": list(ids)}
     )
     return {str(card_id): RateCard.model_validate(card) for card_id, card in rows}
+
+
+def id_valid_at(conn: Connection, at: datetime) -> str | None:
+    """The version of the card that is valid at a time; of two, the one that began or was loaded last."""
+    row = conn.execute(
+        text("""
+            select rate_card_id from ops.rate_cards
+            where valid_from <= :at and coalesce(valid_to > :at, true)
+            order by valid_from desc, loaded_at desc limit 1
+        """),
+        {"at": at},
+    ).one_or_none()
+    return row.rate_card_id if row is not None else None
+
+
+def kept(conn: Connection, card_id: str) -> RateCard:
+    """The card with this version; once read it is kept, since a version never changes its rates."""
+    if card_id not in _KEPT:
+        _KEPT.update(by_id(conn, [card_id]))
+    return _KEPT[card_id]
 
 
 def every(conn: Connection) -> list[RateCard]:

@@ -49,6 +49,8 @@ updated as (
         hold_reason = case when moved.goal < 'SHIPPED' then orders.hold_reason end,
         held_by = case when moved.goal < 'SHIPPED' then orders.held_by end,
         held_since = case when moved.goal < 'SHIPPED' then orders.held_since end,
+        claimed_by = case when moved.goal < 'SHIPPED' then orders.claimed_by end,
+        lease_until = case when moved.goal = orders.status then orders.lease_until end,
         changed_at = now()
     from moved
     where

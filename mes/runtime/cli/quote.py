@@ -8,6 +8,7 @@ import typer
 if TYPE_CHECKING:
     from mes.models.sandbox import Analysis
     from mes.pricing.cost_model import Price
+    from mes.pricing.findings import Finding
     from mes.pricing.rate_card import RateCard
 
 
@@ -70,7 +71,7 @@ def _card_of_today() -> "RateCard":
     return rate_cards.valid_at(cards, utc_now())
 
 
-def _facts(analysis: "Analysis", price: "Price", card: "RateCard", findings: list[str]) -> dict[str, Any]:
+def _facts(analysis: "Analysis", price: "Price", card: "RateCard", findings: "list[Finding]") -> dict[str, Any]:
     from dataclasses import asdict  # noqa: PLC0415
 
     measures = analysis.geometry.as_dict()
@@ -80,7 +81,7 @@ def _facts(analysis: "Analysis", price: "Price", card: "RateCard", findings: lis
         "format": analysis.format,
         **measures,
         "geometry": measures,
-        "findings": findings,
+        "findings": [asdict(finding) for finding in findings],
         "rate_card": {"version": card.version, "name": card.name, "valid_from": card.valid_from.isoformat()},
         "price": {"amount": str(price.total), "currency": price.currency},
         "unit_price": {"amount": str(price.unit_price), "currency": price.currency},
@@ -107,7 +108,7 @@ def _print_table(file: Path, facts: dict[str, Any]) -> None:
         f"{facts['bodies']} {'body' if facts['bodies'] == 1 else 'bodies'}, {facts['triangles']:,} triangles"
     )
     for finding in facts["findings"]:
-        typer.echo(f"! {finding}")
+        typer.echo(f"! {finding['message']} {finding['advice']}")
     table = Table("line", "driver", "quantity", "unit", "rate", "amount", box=None)
     for column in (2, 4, 5):
         table.columns[column].justify = "right"

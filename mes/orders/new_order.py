@@ -1,0 +1,85 @@
+"""What a caller says to place an order: checked whole, so that nothing of a wrong order is ever written."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, field_validator, model_validator
+
+from mes.pricing.options import Part, PieceOptions, Tier
+
+ITEMS_MAX = 200
+LINE_MAX = 10_000
+LONGEST_NAME = 200
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must not hold control characters, line breaks or halves of characters")
+    return value
+
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_NAME),
+    AfterValidator(_printable),
+]
+ModelId = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+
+
+class NewCustomer(Part):
+    """Who buys: the caller's own number for the customer; name and tier are kept as last said."""
+
+    external_id: Name
+    name: Name | None = None
+    tier: Tier | None = None
+
+
+class NewItem(PieceOptions):
+    """One line of the order; with a valid `quote_id` it costs what that quote says."""
+
+    line: Annotated[int, Field(ge=1, le=LINE_MAX, strict=True)]
+    model_id: ModelId
+    quote_id: UUID | None = None
+
+
+class NewOrder(Part):
+    """An order as its caller places it; times carry their zone, `placed_at` is now unless it is given."""
+
+    external_id: Name
+    placed_at: AwareDatetime | None = None
+    due_at: AwareDatetime | None = None
+    customer: NewCustomer
+    rush: Annotated[bool, Field(strict=True)] = False
+    items: Annotated[tuple[NewItem, ...], Field(min_length=1, max_length=ITEMS_MAX)]
+
+    @field_validator("placed_at", "due_at")
+    @classmethod
+    def _in_utc(cls, at: datetime | None) -> datetime | None:
+        try:
+            return at.astimezone(UTC) if at is not None else None
+        except OverflowError:
+            raise ValueError("lies outside the years 1 to 9999") from None
+
+    @field_validator("items")
+    @classmethod
+    def _each_line_once(cls, items: tuple[NewItem, ...]) -> tuple[NewItem, ...]:
+        lines = [item.line for item in items]
+        if twice := sorted({line for line in lines if lines.count(line) > 1}):
+            raise ValueError(f"each line may come once; these come more often: {', '.join(map(str, twice))}")
+        return items
+
+    @model_validator(mode="after")
+    def _due_after_placed(self) -> Self:
+        if self.placed_at is not None and self.due_at is not None and self.due_at < self.placed_at:
+            raise ValueError("due_at must not be before placed_at")
+        return self
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of what the order says, however it was written; lines may come in any order."""
+        said = self.model_dump(mode="json", exclude_defaults=True)
+        said["items"].sort(key=lambda item: item["line"])
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
