@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 # test processes at a time: much of a test is waiting for a browser or a process, so one more than there are cores
 TEST_PROCESSES ?= 3
+IMAGE ?= atelier-mes:latest
 # named after what it was made from, and where, so that nothing is done when nothing changed
 SOURCES := requirements.lock pyproject.toml scripts/python-environment.sh
 INSTALLED := .venv/installed-$(shell { pwd; cat $(SOURCES); } | sha256sum | cut -c1-16)
@@ -39,18 +40,27 @@ test: setup ## all tests; ARGS="tests/unit -k price" for some
 	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 .PHONY: lint
-lint: $(INSTALLED) ## style, types, boundaries, SQL, the lock; stops at the first that fails
+lint: $(INSTALLED) ## style, types, boundaries, SQL, the lock, containers, CI; stops at the first that fails
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/mypy scripts
+	@$(BIN)/mypy scripts deploy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project mes
 	@$(BIN)/python scripts/check_lock.py
+	@scripts/lint-containers.sh
 
 .PHONY: bench
 bench: $(INSTALLED) ## benchmarks as JSON; NAME=list for one
 	@$(BIN)/mes bench $(NAME) --json
+
+.PHONY: image
+image: ## build the container image; ARGS="--build-arg ..." as in docs/deployment.md
+	@docker build --tag $(IMAGE) $(ARGS) .
+
+.PHONY: smoke
+smoke: image ## start the image by compose, and look whether every process answers
+	@IMAGE=$(IMAGE) deploy/smoke.sh
 
 .PHONY: lock
 lock: $(INSTALLED) ## choose the newest versions that pyproject.toml allows; ARGS="--upgrade-package polars" for one
