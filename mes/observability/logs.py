@@ -1,13 +1,15 @@
 """Makes every process log alike: one JSON object per line on stderr, whoever speaks, and never a secret."""
 
 import logging
+import logging.handlers
 import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypedDict
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -31,6 +33,15 @@ _SECRET_TEXT: tuple[tuple[re.Pattern[str], str], ...] = (
         rf"\g<key>{REDACTED}",
     ),
 )
+# what each of these patterns needs; most values, such as ids and names, have none of it and are spared the rest
+_MAY_HOLD_SECRET = re.compile(r"[:=\s]")
+
+
+class UvicornOptions(TypedDict):
+    """What `uvicorn.run` and `uvicorn.Config` take to log as all else does."""
+
+    log_config: None
+    access_log: bool
 
 
 class _Stderr(logging.Handler):
@@ -56,17 +67,34 @@ def configure(process: str, level: str = "INFO") -> None:
         process: the name that this process has in `mes up`, such as `worker`.
         level: the least level that is written.
     """
-    tracebacks = structlog.processors.ExceptionRenderer(
-        structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # locals hold secrets that have no name
-    )
-    json = structlog.processors.JSONRenderer(ensure_ascii=False)
-    _install(level, [_named(process), tracebacks, redact, json])
+    _install(level, _as_json(process))
     _log_what_nobody_caught()
 
 
 def configure_cli(level: str = "WARNING") -> None:
     """Send logs to stderr for a person at a terminal: short lines, coloured where the terminal can."""
     _install(level, [_plain_exception, redact, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())])
+
+
+def keep(path: Path, process: str, max_bytes: int, backups: int) -> None:
+    """Write JSON lines to a file too, from now on; for a command whose stderr is a person's terminal.
+
+    The file is rotated at `max_bytes`, and `backups` older ones are kept. Call it after `configure` or `configure_cli`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(
+        path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8", errors="backslashreplace"
+    )
+    handler.setFormatter(_formatter(_as_json(process)))
+    logging.getLogger().addHandler(handler)
+
+
+def uvicorn_options() -> UvicornOptions:
+    """Makes uvicorn log through the root, and leave each request's line to `ingest.request_metrics`, which says more.
+
+    Use it as `uvicorn.run(app, ..., **logs.uvicorn_options())`, after `configure`.
+    """
+    return {"log_config": None, "access_log": False}
 
 
 @contextmanager
@@ -83,6 +111,8 @@ def redact(_logger: WrappedLogger | None, _method: str, event: EventDict) -> Eve
 
 def redact_text(text: str) -> str:
     """The text without passwords in URLs, bearer tokens and values of keys such as `password=`."""
+    if not _MAY_HOLD_SECRET.search(text):
+        return text
     for pattern, replacement in _SECRET_TEXT:
         text = pattern.sub(replacement, text)
     return text
@@ -102,8 +132,8 @@ def _clean(key: str, value: object) -> object:
     return redact_text(str(value))  # a SQLAlchemy URL, an exception, a path: whatever JSON would have called str() on
 
 
-def _install(level: str, render: list[Processor]) -> None:
-    shared: list[Processor] = [
+def _shared() -> list[Processor]:
+    return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -111,19 +141,31 @@ def _install(level: str, render: list[Processor]) -> None:
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.StackInfoRenderer(),
     ]
+
+
+def _as_json(process: str) -> list[Processor]:
+    tracebacks = structlog.processors.ExceptionRenderer(
+        structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # locals hold secrets that have no name
+    )
+    return [_named(process), tracebacks, redact, structlog.processors.JSONRenderer(ensure_ascii=False)]
+
+
+def _formatter(render: list[Processor]) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*_shared(), structlog.stdlib.ExtraAdder()],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+    )
+
+
+def _install(level: str, render: list[Processor]) -> None:
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,  # loggers made at import must follow a later `configure`
     )
     handler = _Stderr()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
-        )
-    )
+    handler.setFormatter(_formatter(render))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)

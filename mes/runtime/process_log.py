@@ -2,6 +2,7 @@
 
 import json
 import logging.handlers
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,6 +14,19 @@ from mes.observability.logs import redact_text
 MAX_BYTES = 20 * 1024 * 1024  # some days of a quiet shop; times (1 + BACKUPS) per process
 BACKUPS = 3
 MAX_LINE_BYTES = 64 * 1024  # a longer line is cut into pieces, so that one child cannot take our memory
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+# `2026-11-22 10:00:00.000 UTC [42] ERROR:  ...` (Postgres), `... - dagster - ERROR - ...`, `WARNING: ...`
+_LEVEL = re.compile(r"\b(DEBUG|WARNING|ERROR|CRITICAL|FATAL|PANIC)(?::| - )")
+_LEVEL_WITHIN = 120  # characters; further on it is somebody's text
+_LEVELS = {
+    "DEBUG": "debug",
+    "WARNING": "warning",
+    "ERROR": "error",
+    "FATAL": "error",
+    "CRITICAL": "critical",
+    "PANIC": "critical",
+}
 
 
 class ProcessLog:
@@ -34,7 +48,7 @@ class ProcessLog:
         )
 
     def write(self, line: str) -> None:
-        """Add one line; what is no JSON object becomes the `event` of one."""
+        """Add one line; what is no JSON object becomes the `event` of one, and an object gets what it lacks."""
         text = line.strip()
         if text:
             kept = self._as_json(text)
@@ -57,22 +71,34 @@ class ProcessLog:
                 self.write(line.decode("utf-8", "backslashreplace"))
 
     def _as_json(self, text: str) -> str:
-        if text.startswith("{"):
-            try:
-                json.loads(text)
-            except ValueError:
-                pass
-            else:
-                return redact_text(text)
-        return json.dumps(
-            {
-                "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-                "level": "info",
-                "process": self._process,
-                "event": redact_text(text),
-            },
-            ensure_ascii=False,
-        )
+        known = _object(text)
+        if known is None:
+            plain = _ANSI.sub("", text)
+            return json.dumps(self._common(_level_of(plain)) | {"event": redact_text(plain)}, ensure_ascii=False)
+        missing = {name: value for name, value in self._common("info").items() if name not in known}
+        missing |= {} if "event" in known else {"event": str(known.get("msg", known.get("message", "")))}
+        return redact_text(json.dumps(missing | known, ensure_ascii=False) if missing else text)
+
+    def _common(self, level: str) -> dict[str, object]:
+        """What every record has; `mes logs` sorts and filters by it."""
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        return {"timestamp": now, "level": level, "logger": self._process, "process": self._process}
+
+
+def _object(text: str) -> dict[str, object] | None:
+    if not text.startswith("{"):
+        return None
+    try:
+        found: dict[str, object] = json.loads(text)
+    except ValueError:
+        return None
+    return found
+
+
+def _level_of(text: str) -> str:
+    """The level that Postgres or a Python program wrote into a plain line; info where there is none."""
+    named = _LEVEL.search(text[:_LEVEL_WITHIN])
+    return _LEVELS.get(named[1], "info") if named else "info"
 
 
 def tail(path: Path, lines: int = 15) -> str:

@@ -222,7 +222,7 @@ def test_what_processes_print_becomes_json_lines_without_secrets(tmp_path: Path)
     supervisor = Supervisor([ProcessSpec("talker", python(code), env={"FOR_WHOM": "you"})], tmp_path / "logs", tmp_path)
     run_until(supervisor, lambda: path.exists() and len(path.read_text().splitlines()) == 3)
     fine, plain, secret = (json.loads(line) for line in path.read_text().splitlines())
-    assert fine == {"event": "fine", "n": 1}
+    assert fine | {"event": "fine", "n": 1, "process": "talker", "logger": "talker", "level": "info"} == fine
     assert plain["event"] == "plain words for you"
     assert plain["process"] == "talker"
     assert plain["timestamp"].endswith("Z")

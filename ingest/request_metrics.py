@@ -1,0 +1,103 @@
+"""Counts, times and logs every HTTP request, and gives it an id that all lines logged on its way carry."""
+
+import re
+import time
+import uuid
+from typing import Any
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mes.observability import logs, metrics
+
+REQUEST_ID = "X-Request-Id"
+
+_SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+# machines ask for these every few seconds
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+_SERVER_ERROR = 500
+
+log = structlog.get_logger(__name__)
+
+
+class RequestMetrics:
+    """ASGI middleware; wrap it around the whole application, so that it sees the answer to an error as well.
+
+    A request's id is the caller's `X-Request-Id` if that is sane, else a new one; it is in `scope["state"]`, on every
+    line logged meanwhile, and in the answer. One line is logged per request: method, route, status, duration, and, of
+    what the application put into `request.state`, `caller` and `order_id` where they are text. Neither bodies nor
+    headers are logged.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; anything but HTTP passes by."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        answer = _Answer(send, request_id)
+        began = time.perf_counter()
+        with logs.bound(request_id=request_id), metrics.request_in_progress():
+            try:
+                await self._app(scope, receive, answer)
+            except Exception as error:
+                _record(scope, _SERVER_ERROR, time.perf_counter() - began, error)
+                raise
+            _record(scope, answer.status, time.perf_counter() - began)
+
+
+class _Answer:
+    """Passes an answer on, adds the request's id to it and remembers its status."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self._request_id = send, request_id
+        self.status = _SERVER_ERROR  # for an application that ends without an answer
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)[REQUEST_ID] = self._request_id
+        await self._send(message)
+
+
+def _request_id(scope: Scope) -> str:
+    given = Headers(scope=scope).get(REQUEST_ID, "")
+    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _record(scope: Scope, status: int, seconds: float, error: Exception | None = None) -> None:
+    route = _route(scope)
+    metrics.observe_request(scope["method"], route, status, seconds)
+    facts = {"method": scope["method"], "route": route, "status": status, "duration_ms": round(seconds * 1000, 1)}
+    facts |= _named_in(scope)
+    if error is not None:
+        log.error("request failed", exc_info=error, **facts)
+    elif route in _QUIET:
+        log.debug("request", **facts)
+    elif status >= _SERVER_ERROR:
+        log.error("request", **facts)
+    else:
+        log.info("request", **facts)
+
+
+def _route(scope: Scope) -> str:
+    """The template of the route that took the request, such as `/v1/orders/{order_id}`."""
+    # a router that is included with a prefix leaves only its own part in the route
+    included = scope.get("fastapi", {}).get("effective_route_context")
+    for route in (included, scope.get("route")):
+        for name in ("path_format", "path"):
+            if isinstance(template := getattr(route, name, None), str):
+                return template
+    return metrics.UNMATCHED
+
+
+def _named_in(scope: Scope) -> dict[str, Any]:
+    """Who called and for which order, where the application or the path says so."""
+    known = {"order_id": scope.get("path_params", {}).get("order_id")}
+    known |= {name: scope["state"].get(name) for name in ("caller", "order_id") if scope["state"].get(name)}
+    return {name: str(value) for name, value in known.items() if isinstance(value, str | uuid.UUID)}

@@ -1,0 +1,300 @@
+"""Tells Prometheus what is true of the database: orders, backlogs and their ages, asked when Prometheus asks.
+
+The numbers are the whole system's, so one kind of process exports them, the workers. Every worker gives the same
+numbers: take `max`, never `sum`, over workers.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from psycopg.errors import InvalidSchemaName, QueryCanceled, UndefinedColumn, UndefinedTable
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from mes.observability import probe
+from mes.observability.time_limit import TimeLimited
+from mes.orders.life import OPEN_STATUSES
+
+log = structlog.get_logger(__name__)
+
+LIMIT_S = 2.5
+# a question takes some milliseconds, unless its table is locked; all groups together stay within the limit
+QUESTION_TIMEOUT_MS = 400
+# two Prometheus servers that ask at the same time cost one look
+KEPT_S = 2.0
+# beyond it a backlog is long, however long; counting on would cost what the workers need
+COUNTED = 100_000
+_UNREADABLE = (UndefinedTable, UndefinedColumn, InvalidSchemaName, QueryCanceled)
+
+Labels = tuple[str, ...]
+Samples = Sequence[tuple[str, Labels, float]]
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A gauge as Prometheus knows it."""
+
+    name: str
+    meaning: str
+    labels: Labels = ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Gauges that one question answers; `ask` gives samples as (gauge, label values, value)."""
+
+    name: str
+    gauges: tuple[Gauge, ...]
+    ask: Callable[[Connection], Samples]
+
+
+def _orders(conn: Connection) -> Samples:
+    """Reads open orders only, by the list's index on them."""
+    rows = conn.execute(
+        text("""
+            select status, count(*) as open, count(*) filter (where late) as late,
+                count(*) filter (where held) as held, count(*) filter (where assigned_to is null) as unassigned
+            from marts.order_list where is_open group by status
+        """)
+    ).all()
+    found = {str(row.status): row for row in rows}
+    return [
+        (f"mes_orders_{what}", (status.value,), float(getattr(found.get(status.value), what, 0)))
+        for status in OPEN_STATUSES
+        for what in ("open", "late", "held", "unassigned")
+    ]
+
+
+def _leases(conn: Connection) -> Samples:
+    """By the partial index on leases, which holds claims whose work has not begun."""
+    row = conn.execute(
+        text("""
+            select count(*) filter (where lease_until > now()) as live,
+                count(*) filter (where lease_until <= now()) as expired
+            from ops.orders where lease_until is not null
+        """)
+    ).one()
+    return [("mes_leases", ("live",), float(row.live)), ("mes_leases", ("expired",), float(row.expired))]
+
+
+def _refresh(conn: Connection) -> Samples:
+    """The oldest mark by primary key, and a count that ends somewhere."""
+    row = conn.execute(
+        text("""
+            select
+                (select count(*) from (select from ops.dirty_orders limit :counted) as marks) as waiting,
+                (
+                    select extract(epoch from clock_timestamp() - marked_at)
+                    from ops.dirty_orders order by mark_id limit 1
+                ) as oldest_s
+        """),
+        {"counted": COUNTED},
+    ).one()
+    return [
+        ("mes_refresh_marks_waiting", (), float(row.waiting)),
+        ("mes_refresh_oldest_mark_age_seconds", (), _age(row.oldest_s)),
+    ]
+
+
+def _outbox(conn: Connection) -> Samples:
+    """By the partial index on what is not published."""
+    row = conn.execute(
+        text("""
+            select
+                (
+                    select count(*) from (
+                        select from ops.outbox where published_at is null order by outbox_id limit :counted
+                    ) as waiting
+                ) as waiting,
+                (
+                    select extract(epoch from clock_timestamp() - created_at)
+                    from ops.outbox where published_at is null order by outbox_id limit 1
+                ) as oldest_s
+        """),
+        {"counted": COUNTED},
+    ).one()
+    return [
+        ("mes_outbox_events_waiting", (), float(row.waiting)),
+        ("mes_outbox_oldest_age_seconds", (), _age(row.oldest_s)),
+    ]
+
+
+def _queues(conn: Connection) -> Samples:
+    """Reads waiting and running jobs, by procrastinate's index on them; a retried job waits since its turn came."""
+    rows = conn.execute(
+        text("""
+            with live as materialized (
+                select id, queue_name, status, scheduled_at,
+                    status = 'todo' and coalesce(scheduled_at <= now(), true) as due
+                from procrastinate_jobs where status in ('todo', 'doing') order by id limit :counted
+            ), queues as (
+                select queue_name,
+                    count(*) filter (where due) as waiting,
+                    count(*) filter (where status = 'todo' and not due) as scheduled,
+                    count(*) filter (where status = 'doing') as running,
+                    min(id) filter (where due and scheduled_at is null) as oldest,
+                    min(scheduled_at) filter (where due) as oldest_turn
+                from live group by queue_name
+            )
+            select queue_name, waiting, scheduled, running,
+                extract(epoch from clock_timestamp() - least(oldest_turn, deferred.at)) as oldest_s
+            from queues left join lateral (
+                select min(at) as at from procrastinate_events where job_id = oldest and type = 'deferred'
+            ) as deferred on true
+        """),
+        {"counted": COUNTED},
+    ).all()
+    return [
+        sample
+        for row in rows
+        for sample in (
+            ("mes_queue_jobs", (row.queue_name, "waiting"), float(row.waiting)),
+            ("mes_queue_jobs", (row.queue_name, "scheduled"), float(row.scheduled)),
+            ("mes_queue_jobs", (row.queue_name, "running"), float(row.running)),
+            ("mes_queue_oldest_job_age_seconds", (row.queue_name,), _age(row.oldest_s)),
+        )
+    ]
+
+
+def _quarantine(conn: Connection) -> Samples:
+    """By the partial index on open rows."""
+    rows = conn.execute(
+        text("""
+            select feed, stage, count(*) as rows from (
+                select feed, stage from ops.quarantine where resolved_at is null order by quarantine_id limit :counted
+            ) as open group by feed, stage
+        """),
+        {"counted": COUNTED},
+    ).all()
+    return [("mes_quarantine_open_rows", (row.feed, row.stage), float(row.rows)) for row in rows]
+
+
+GROUPS = (
+    Group(
+        "orders",
+        (
+            Gauge("mes_orders_open", "Orders that are neither shipped, closed nor cancelled.", ("status",)),
+            Gauge("mes_orders_late", "Open orders whose due date has passed.", ("status",)),
+            Gauge("mes_orders_held", "Open orders on hold.", ("status",)),
+            Gauge("mes_orders_unassigned", "Open orders that no operator has.", ("status",)),
+        ),
+        _orders,
+    ),
+    Group(
+        "leases",
+        (Gauge("mes_leases", "Claims whose work has not begun: live, or expired and to be ended.", ("state",)),),
+        _leases,
+    ),
+    Group(
+        "refresh",
+        (
+            Gauge("mes_refresh_marks_waiting", f"Marks of changed orders that wait for the list, up to {COUNTED:,}."),
+            Gauge("mes_refresh_oldest_mark_age_seconds", "How long the oldest of them has waited; 0 without any."),
+        ),
+        _refresh,
+    ),
+    Group(
+        "outbox",
+        (
+            Gauge("mes_outbox_events_waiting", f"Events that are not published yet, up to {COUNTED:,}."),
+            Gauge("mes_outbox_oldest_age_seconds", "How long the oldest of them has waited; 0 without any."),
+        ),
+        _outbox,
+    ),
+    Group(
+        "queues",
+        (
+            Gauge(
+                "mes_queue_jobs",
+                f"Jobs that wait, are scheduled for later or run, up to {COUNTED:,}.",
+                ("queue", "state"),
+            ),
+            Gauge(
+                "mes_queue_oldest_job_age_seconds",
+                "How long the oldest waiting job could have run already.",
+                ("queue",),
+            ),
+        ),
+        _queues,
+    ),
+    Group(
+        "quarantine",
+        (
+            Gauge(
+                "mes_quarantine_open_rows",
+                f"Rows of feeds that nobody has mended yet, up to {COUNTED:,}.",
+                ("feed", "stage"),
+            ),
+        ),
+        _quarantine,
+    ),
+)
+_UP = Gauge("mes_database_up", "Whether the database answered in time; if 0, the gauges below are missing.")
+_GROUP_UP = Gauge(
+    "mes_database_group_up",
+    "Whether these gauges could be read; 0 while their tables are missing or locked.",
+    ("group",),
+)
+
+
+class DatabaseGauges:
+    """A collector for Prometheus; `collect` takes at most `limit_s` seconds, whatever the database does.
+
+    A database that is away gives `mes_database_up 0`, and a table that is missing or locked its group's 0: neither
+    raises, so that a scrape always brings the process's own metrics.
+    """
+
+    def __init__(self, database_url: str, *, limit_s: float = LIMIT_S, kept_s: float = KEPT_S) -> None:
+        self._database = probe.connect(database_url, statement_timeout_ms=QUESTION_TIMEOUT_MS)
+        self._ask = TimeLimited(self._look, limit_s, "database-gauges")
+        self._kept_s, self._asked_at = kept_s, float("-inf")
+        self._kept: Samples = ()
+
+    def describe(self) -> Iterator[Metric]:
+        """All gauges, without samples."""
+        return iter(_families(()))
+
+    def collect(self) -> Iterator[Metric]:
+        """All gauges, with what the database says now, or said within the last two seconds."""
+        if time.monotonic() - self._asked_at >= self._kept_s:
+            self._kept, self._asked_at = self._samples(), time.monotonic()
+        return iter(_families(self._kept))
+
+    def _samples(self) -> Samples:
+        try:
+            return self._ask()
+        except (DBAPIError, TimeoutError) as error:
+            reason = type(getattr(error, "orig", error)).__name__
+            log.warning("database did not answer for metrics", reason=reason)
+            return ((_UP.name, (), 0.0),)
+
+    def _look(self) -> Samples:
+        with self._database.connect() as conn:
+            return ((_UP.name, (), 1.0), *(sample for group in GROUPS for sample in _asked(conn, group)))
+
+
+def _asked(conn: Connection, group: Group) -> Iterable[tuple[str, Labels, float]]:
+    try:
+        samples = group.ask(conn)
+    except DBAPIError as error:
+        if not isinstance(error.orig, _UNREADABLE):
+            raise
+        return ((_GROUP_UP.name, (group.name,), 0.0),)
+    return ((_GROUP_UP.name, (group.name,), 1.0), *samples)
+
+
+def _families(samples: Samples) -> Sequence[Metric]:
+    gauges = (_UP, _GROUP_UP, *(gauge for group in GROUPS for gauge in group.gauges))
+    families = {gauge.name: GaugeMetricFamily(gauge.name, gauge.meaning, labels=gauge.labels) for gauge in gauges}
+    for name, labels, value in samples:
+        families[name].add_metric(labels, value)
+    return tuple(families.values())
+
+
+def _age(seconds: object) -> float:
+    """None, where nothing waits, is 0; so is an age below it, when the transaction's clock was ahead."""
+    return max(float(str(seconds)), 0.0) if seconds is not None else 0.0

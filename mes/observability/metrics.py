@@ -1,0 +1,167 @@
+"""Counts and times what this process does, for Prometheus; what is true of the database is `database_gauges`."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import version
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+UNMATCHED = "unmatched"  # the route of a request that no route takes
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+# each time series is a cost for whoever keeps them: buckets are close where the budgets lie, and end where hope does
+_REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_JOB_BUCKETS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_BATCH_BUCKETS_S = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+_LAG_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+# it would give each of ours a second series that nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # of the library
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+
+_build = Gauge("mes_build_info", "Always 1; the label tells the version.", ["version"], registry=REGISTRY)
+_build.labels(version("atelier-mes")).set(1)
+
+_requests = Counter(
+    "mes_http_requests_total", "HTTP requests answered.", ["method", "route", "status"], registry=REGISTRY
+)
+_request_duration = Histogram(
+    "mes_http_request_duration_seconds",
+    "Time from a request's first byte to its answer's last.",
+    ["method", "route"],
+    buckets=_REQUEST_BUCKETS_S,
+    registry=REGISTRY,
+)
+_requests_in_progress = Gauge("mes_http_requests_in_progress", "HTTP requests being answered now.", registry=REGISTRY)
+_jobs = Counter("mes_jobs_total", "Runs of jobs, by how they ended.", ["task", "outcome"], registry=REGISTRY)
+_job_duration = Histogram(
+    "mes_job_duration_seconds",
+    "Time that a run of a job took, its waiting not counted.",
+    ["task", "outcome"],
+    buckets=_JOB_BUCKETS_S,
+    registry=REGISTRY,
+)
+_jobs_in_progress = Gauge("mes_jobs_in_progress", "Jobs that this process runs now.", ["task"], registry=REGISTRY)
+_refreshed = Counter(
+    "mes_refresh_orders_total", "Changed orders that were merged into the order list.", registry=REGISTRY
+)
+_refresh_duration = Histogram(
+    "mes_refresh_batch_duration_seconds",
+    "Time that merging a batch of changed orders took.",
+    buckets=_BATCH_BUCKETS_S,
+    registry=REGISTRY,
+)
+_refresh_lag = Histogram(
+    "mes_refresh_lag_seconds",
+    "Time from an order's change to its being merged into the order list.",
+    buckets=_LAG_BUCKETS_S,
+    registry=REGISTRY,
+)
+_actions = Counter(
+    "mes_console_actions_total", "Actions of people in the console.", ["action", "outcome"], registry=REGISTRY
+)
+
+
+class JobOutcome(StrEnum):
+    """How a run of a job ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RETRIED = "retried"
+
+
+class ActionOutcome(StrEnum):
+    """What became of an action: done, refused for a reason that the person was told, or failed."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass
+class JobRun:
+    """A run of a job that is being timed; set `outcome` when it will be tried again."""
+
+    outcome: JobOutcome = JobOutcome.SUCCEEDED
+
+
+def observe_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count an answered request; `route` is the path's template, never the path, which would be a series each."""
+    known = method if method in _METHODS else "OTHER"
+    _requests.labels(known, route, str(status)).inc()
+    _request_duration.labels(known, route).observe(seconds)
+
+
+@contextmanager
+def request_in_progress() -> Iterator[None]:
+    """Count a request as being answered for the time of the block."""
+    with _requests_in_progress.track_inprogress():
+        yield
+
+
+@contextmanager
+def job(task: str) -> Iterator[JobRun]:
+    """Time a run of a job; one that raises has failed, unless its `outcome` says that it will be tried again."""
+    run, began = JobRun(), time.perf_counter()
+    try:
+        with _jobs_in_progress.labels(task).track_inprogress():
+            yield run
+    except BaseException:
+        if run.outcome is JobOutcome.SUCCEEDED:
+            run.outcome = JobOutcome.FAILED
+        raise
+    finally:
+        observe_job(task, run.outcome, time.perf_counter() - began)
+
+
+def observe_job(task: str, outcome: JobOutcome, seconds: float) -> None:
+    """Count a run of a job that was timed elsewhere."""
+    _jobs.labels(task, outcome.value).inc()
+    _job_duration.labels(task, outcome.value).observe(seconds)
+
+
+def observe_refresh(orders: int, seconds: float, lags_s: Iterable[float] = ()) -> None:
+    """Count a batch of the refresher: orders merged, time taken, and for each mark the seconds since it was made."""
+    _refreshed.inc(orders)
+    _refresh_duration.observe(seconds)
+    for lag_s in lags_s:
+        _refresh_lag.observe(max(lag_s, 0.0))
+
+
+def observe_action(action: str, outcome: ActionOutcome) -> None:
+    """Count an action of a person in the console; `action` is its name in the program, such as `move`."""
+    _actions.labels(action, outcome.value).inc()
+
+
+def exposition(accept: str | None = None, *others: Collector) -> tuple[bytes, str]:
+    """All metrics of this process, and of `others` such as `DatabaseGauges`, and their content type.
+
+    The format is the one that the request's `Accept` header asks for: Prometheus text, or OpenMetrics.
+    """
+    encode, content_type = choose_encoder(accept or "")
+    return encode(_Together((REGISTRY, *others))), content_type
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Several collectors as one."""
+
+    collectors: tuple[Collector, ...]
+
+    def collect(self) -> Iterator[Metric]:
+        for collector in self.collectors:
+            yield from collector.collect()
