@@ -1,30 +1,29 @@
-"""Starts the console: `streamlit run app/main.py`."""
+"""Starts the console's server: `streamlit run app/main.py`."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-import streamlit as st
+from starlette.middleware import Middleware
+from streamlit.starlette import App
 
-from app import routes
-from app.trouble import explained
+from app import health_routes, sign_in_routes
+from app.session_gate import SessionGate
 from mes import config
 from mes.observability import logs
 
-IMAGES = Path(__file__).parent / "images"
 
-
-@st.cache_resource
-def _configure_logs() -> None:
-    """Once per process, though this file runs at every interaction."""
+@asynccontextmanager
+async def _logging(_app: App) -> AsyncIterator[None]:
+    """Once the server has set up its own logs, which would replace ours."""
     logs.configure("console", config.load().log_level)
+    yield
 
 
-@explained
-def main() -> None:
-    """Show the page that the address names."""
-    st.set_page_config(page_title="Atelier MES", page_icon=IMAGES / "icon.png", layout="wide")
-    _configure_logs()
-    st.logo(IMAGES / "logo.svg", size="large")
-    st.navigation(routes.pages(), position="top").run()
-
-
-main()
+# `streamlit run` finds it by its name and class
+app = App(
+    Path(__file__).with_name("console.py"),
+    routes=[*health_routes.routes(), *sign_in_routes.routes()],
+    middleware=[Middleware(SessionGate)],
+    lifespan=_logging,
+)

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from functools import wraps
+from html import escape
 from typing import ParamSpec
+from urllib.parse import quote, urlencode, urlsplit
 
 import streamlit as st
 import structlog
 
+from app import identity, sign_in
 from mes.errors import MesError
 
 log = structlog.get_logger(__name__)
@@ -15,15 +18,35 @@ Parameters = ParamSpec("Parameters")
 
 
 def explained(show: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """Let a page, or a part of one, show our own errors in words; others go to the log and to Streamlit's message."""
+    """Guard a page, or a part of one that runs by itself: it is drawn for people who are signed in at this moment.
+
+    Our own errors are shown in words; others go to the log and to Streamlit's message.
+    """
 
     @wraps(show)
     def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         try:
-            show(*args, **kwargs)
+            with identity.required():
+                show(*args, **kwargs)
+        except sign_in.NotSignedIn as error:
+            _signed_out(error)
         except MesError as error:
             log.warning("page not shown", code=error.code, error=str(error))
             st.error(error.message, icon=":material/error:")
             st.caption(f"This page tries again by itself when you reload it. Code: `{error.code}`.")
 
     return guarded
+
+
+def _signed_out(error: sign_in.NotSignedIn) -> None:
+    """Say so, with the way back to this very page; a link of our own, since Streamlit's open another tab."""
+    st.warning(error.message, icon=":material/lock:")
+    to = f"{sign_in.SIGN_IN}?next={quote(_address(), safe='')}"
+    st.html(f'<a href="{escape(to)}" target="_self">Sign in</a>')
+
+
+def _address() -> str:
+    """Path and query of the page that is open."""
+    query = urlencode(st.query_params.to_dict())
+    path = urlsplit(st.context.url or sign_in.LOCAL_HOME).path or sign_in.LOCAL_HOME
+    return f"{path}?{query}" if query else path

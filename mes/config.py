@@ -68,15 +68,14 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address that the web processes listen on.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
-    operator: str = Field(
-        default="operator", min_length=1, description="Name that the console's actions are recorded under."
-    )
     lease_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = Field(
         default=30.0,
         description="Time in which an operator must begin the work that he claimed, minutes; then it returns.",
     )
     session_hours: Annotated[float, Field(gt=0, le=24 * 31)] = Field(
-        default=12.0, description="How long a person stays signed in to the console, hours."
+        default=12.0,
+        description="How long a person stays signed in to the console at most, hours; two hours with no page open end "
+        "it earlier.",
     )
     refresh_interval_s: Annotated[float, Field(gt=0, le=60)] = Field(
         default=0.2, description="Pause of the list's refresher when nothing is dirty, seconds."

@@ -18,5 +18,6 @@ def connect(url: str, *, application: str = "mes", pool_size: int = 5) -> Engine
         sqlalchemy_url(url),
         pool_size=pool_size,
         pool_pre_ping=True,
+        hide_parameters=True,  # they hold customers' names and hashes, which do not belong into an error
         connect_args={"application_name": application, "options": "-c timezone=UTC", "connect_timeout": 10},
     )

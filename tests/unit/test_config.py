@@ -51,7 +51,7 @@ def test_every_setting_says_what_it_is_for() -> None:
         ("MES_DATABASE_URL", "postgresql://mes:hunter22@db:99999/mes", "port from 0 to 65535"),
         ("MES_DAGSTER_DATABASE_URL", "postgresql://mes:hunter22@db/", "must name a database"),
         ("MES_REFRESH_INTERVAL_S", "0", "greater than 0"),
-        ("MES_OPERATOR", "", "at least 1"),
+        ("MES_SESSION_HOURS", "0", "greater than 0"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_variable(
@@ -138,12 +138,14 @@ def test_an_installation_without_its_repository_is_told_so(monkeypatch: pytest.M
 def test_supervised_processes_get_the_resolved_database_and_ports_of_their_own(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
-        settings = Settings(home=tmp_path / "home", console_port=taken, dagster_port=taken)
+        ports = dict.fromkeys(("api_port", "console_port", "dagster_port", "worker_port"), taken)
+        settings = Settings(home=tmp_path / "home", **ports)
         databases = Database("postgresql://a@/mes?host=/run/x", "postgresql://a@/mes_dagster?host=/run/x")
         addresses, specs = up.plan(settings, databases)
-    assert len({addresses.console, addresses.dagster, f"http://127.0.0.1:{taken}"}) == 3
+    urls = {addresses.api, addresses.console, addresses.dagster, addresses.worker}
+    assert len(urls | {f"http://127.0.0.1:{taken}"}) == 5
     assert all(str(taken) in note for note in addresses.notes)
-    assert [spec.name for spec in specs] == ["worker", "console", "dagster", "dagster-daemon"]
+    assert [spec.name for spec in specs] == ["worker", "api", "console", "dagster", "dagster-daemon"]
     for spec in specs:
         assert spec.env["MES_DATABASE_URL"] == databases.libpq_url
         assert spec.env["MES_DAGSTER_STORAGE_URL"] == "postgresql+psycopg2://a@/mes_dagster?host=/run/x"
