@@ -16,7 +16,7 @@ from mes import config
 from mes.db import engine as db
 from mes.errors import MesError
 from mes.lists import counts, order_details, order_list, quarantine
-from mes.lists.counts import OpenCounts
+from mes.lists.counts import OpenCounts, Queue, Waiting
 from mes.lists.order_details import Anomaly, Geometry, Item, ItemPrice, OrderDetails
 from mes.lists.order_list import Filter, Found, Key, ListedOrder, Page, Scope
 from mes.lists.quarantine import ANOMALIES, BAD_ROWS, BadRow, Findings, Group, OrderAnomaly, Row, Turn
@@ -24,6 +24,7 @@ from mes.lists.quarantine import Page as FindingsPage
 from mes.models.store import ObjectStore
 from mes.orders.life import FINISHED_STATUSES, OPEN_STATUSES, EventType, Move, Status
 from mes.orders.model import Event, Order
+from mes.people import users
 from mes.reports import throughput as throughput_report
 from mes.reports.throughput import Week
 
@@ -52,10 +53,12 @@ __all__ = [
     "OrderAnomaly",
     "OrderDetails",
     "Page",
+    "Queue",
     "Row",
     "Scope",
     "Status",
     "Turn",
+    "Waiting",
     "Week",
 ]
 
@@ -135,10 +138,22 @@ def find_orders(number: str) -> Sequence[Found]:
         return order_list.find(conn, number)
 
 
-def open_counts() -> OpenCounts:
-    """Open orders by status, late and on hold."""
+def open_counts(operator: str | None = None) -> OpenCounts:
+    """Open orders by status, late, on hold, in this operator's queue and in nobody's."""
     with connection() as conn:
-        return counts.open_orders(conn)
+        return counts.open_orders(conn, operator)
+
+
+def queues() -> Sequence[Queue]:
+    """The work queues of all who may be given work."""
+    with connection() as conn:
+        return counts.queues(conn, users.active_operators(conn))
+
+
+def waiting(operator: str) -> Waiting:
+    """What keeps orders from being an operator's next job."""
+    with connection() as conn:
+        return counts.waiting(conn, operator)
 
 
 def order(order_id: UUID) -> OrderDetails:

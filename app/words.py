@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from app.queries import Event, EventType, ListedOrder, Scope, Status
+from app.queries import Event, EventType, ListedOrder, Order, Queue, Scope, Status, Waiting
 
 _STATUS = {
     Status.INITIATED: "Being placed",
@@ -20,7 +20,6 @@ _STATUS = {
     Status.CANCELLED: "Cancelled",
 }
 _STEP = {
-    Status.PRICE_CALCULATED: "Price is set",
     Status.MANUFACTURING_STARTED: "Start production",
     Status.MANUFACTURING_COMPLETED: "Production done",
     Status.PACKAGING: "Start packing",
@@ -28,6 +27,7 @@ _STEP = {
 }
 _WAITS = {
     Status.INITIATED: "Waits for the shop: the customer is still placing it.",
+    Status.SUBMITTED: "Waits for its price, which is calculated by itself.",
     Status.PRICE_CALCULATED: "Waits for the CRM's approval.",
     Status.SHIPPED: "Waits for the CRM to close it.",
     Status.CLOSED: "Finished: nothing is left to do.",
@@ -47,7 +47,11 @@ _EVENT = {
     EventType.HELD: "Put on hold",
     EventType.RELEASED: "Released",
     EventType.EDITED: "Note changed",
-    EventType.ASSIGNED: "Assigned",
+    EventType.ASSIGNED: "Assigned to {to}",
+    EventType.CLAIMED: "Claimed by {actor}",
+    EventType.GIVEN_BACK: "Given back by {actor}",
+    EventType.LEASE_ENDED: "Lease of {from} ended",
+    EventType.TAKEN_OVER: "Taken over from {from}",
     EventType.REPRICED: "Price changed",
     EventType.CORRECTED: "Corrected",
 }
@@ -69,7 +73,7 @@ def status(of: Status) -> str:
 
 
 def scope(of: Scope | Status) -> str:
-    """The name of a tab of the list."""
+    """The name of a part of the list."""
     if isinstance(of, Status):
         return _STATUS[of]
     return "Open" if of is Scope.OPEN else "All orders"
@@ -87,11 +91,50 @@ def waits_for(of: Status) -> str | None:
 
 
 def event(of: Event) -> str:
-    """What happened."""
+    """What happened: `Production started`, `Taken over from Jonas`."""
+    data = of.data or {}
+    if of.type == EventType.ASSIGNED and data.get("to") is None:
+        return "Returned, to be shared out"
+    facts = {"actor": of.actor, "from": data.get("from") or "somebody", "to": data.get("to")}
     for kind in (*Status, *EventType):
         if kind.value == of.type:
-            return _EVENT[kind]
+            return _EVENT[kind].format(**facts)
     return of.type
+
+
+def whose(order: ListedOrder) -> str | None:
+    """Who has an order of the list: `Vera, claimed` while she works on it, `Vera` when it stands in her queue."""
+    return f"{order.claimed_by}, claimed" if order.claimed_by is not None else order.assigned_to
+
+
+def holder(order: Order, user: str) -> str | None:
+    """Who has an order and until when, in a sentence of Markdown to `user`; None when nobody has it."""
+    if order.claimed_by == user:
+        begin = f" Begin by {moment(order.lease_until)}, or it goes to somebody else." if order.lease_until else ""
+        return f"You have claimed this order.{begin}"
+    if order.claimed_by is not None:
+        begin = f" The claim ends at {moment(order.lease_until)} unless work begins." if order.lease_until else ""
+        return f"**{plain(order.claimed_by)}** has claimed this order.{begin}"
+    if order.assigned_to is not None:
+        return "In your queue." if order.assigned_to == user else f"In the queue of **{plain(order.assigned_to)}**."
+    return None
+
+
+def nothing_to_do(waiting: Waiting) -> str:
+    """Why there is no next job, and for whom orders wait."""
+    reasons = [
+        _of_orders(waiting.begun, "you have begun", "you have begun"),
+        _of_orders(waiting.approval, "waits for the CRM's approval", "wait for the CRM's approval"),
+        _of_orders(waiting.held, "is on hold", "are on hold"),
+    ]
+    own = ", ".join(reason for reason in reasons if reason) or "nothing"
+    others = _of_orders(waiting.colleagues, "is in a colleague's queue", "are in colleagues' queues")
+    return f"There is no next job for you now. In your queue: {own}." + (f" Besides, {others}." if others else "")
+
+
+def queue(of: Queue) -> str:
+    """`Vera: 12 orders, 80 h`."""
+    return f"{of.operator}: {of.orders:,} {'order' if of.orders == 1 else 'orders'}, {of.remaining_h:,.0f} h"
 
 
 def marks(of: Event) -> str:
@@ -167,6 +210,13 @@ def money(amount: Decimal | None, currency: str) -> str:
 def plain(text: str) -> str:
     """Text from outside, so that Markdown shows it as it is: no links, pictures or colours from a customer's name."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def _of_orders(number: int, one: str, several: str) -> str:
+    """`1 order is on hold`, `3 orders are on hold`; nothing for none."""
+    if not number:
+        return ""
+    return f"1 order {one}" if number == 1 else f"{number:,} orders {several}"
 
 
 def _ago(span: timedelta) -> str:

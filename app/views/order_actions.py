@@ -1,63 +1,48 @@
-"""Offers the steps that an order may take now, and asks again before one that needs a reason or cannot be undone."""
+"""Offers the steps that the person may take with an order now, and says who has it when a colleague does."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
-from uuid import UUID
 
 import streamlit as st
 
-from app import actions, words
-from app.actions import Outcome
+from app import actions, identity, queries, words
+from app.actions import Offers, Outcome
 from app.queries import Move, Order, Status
+from app.sign_in import Permission
+from app.views import order_questions
+from app.views.order_questions import Question
 
-_ASKED, _OUTCOME, _TEXT = "asked_step", "outcome", "step_text"
 _IRREVERSIBLE = (Status.SHIPPED,)
-_MOST_CHARACTERS = 1_000
-
-
-@dataclass(frozen=True)
-class _Question:
-    """A step that was asked for but not yet taken, about an order as it was on screen then."""
-
-    order_id: UUID
-    version: int
-    title: str
-    confirm: str
-    act: Callable[[UUID, str, int], Outcome]
-    text_label: str | None = None
-    needs_text: bool = False
-    text: str = ""
 
 
 def show(order: Order) -> None:
-    """What became of the last step, whom the order waits for, and the buttons."""
-    _tell(st.session_state.pop(_OUTCOME, None))
+    """What became of the last step, who has the order or whom it waits for, and the buttons."""
+    order_questions.tell()
+    _say_whose(order)
+    offers = actions.offers(order)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for move in offers.moves:
+            _move_button(order, move)
+        if order.held and identity.signed_in().may(Permission.HOLD):
+            release = partial(actions.release, order.order_id, order.version)
+            _button("Release", release, icon="play_arrow", primary=True)
+        _claim_buttons(order, offers)
+        if offers.hold:
+            _ask_button("Put on hold", _hold(order), icon="front_hand")
+        _ask_button("Write a note", _note(order), icon="edit_note")
+    order_questions.show(order.order_id)
+
+
+def _say_whose(order: Order) -> None:
+    user = identity.signed_in().user_name
+    has_it = words.holder(order, user) if order.status in queries.OPEN_STATUSES else None
+    if has_it is not None:
+        anothers = (order.claimed_by or order.assigned_to) != user
+        st.info(has_it, icon=":material/lock_person:" if anothers and order.claimed_by else ":material/person:")
     waiting = words.waits_for(order.status)
     if waiting and not order.held:
         st.info(waiting, icon=":material/hourglass_empty:")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        for move in actions.moves(order):
-            _move_button(order, move)
-        if order.held:
-            release = partial(actions.release, order.order_id, order.version)
-            _button("Release", release, icon="play_arrow", primary=True)
-        if actions.can_be_held(order):
-            _ask_button("Put on hold", _hold(order), icon="front_hand")
-        _ask_button("Write a note", _note(order), icon="edit_note")
-    question = st.session_state.get(_ASKED)
-    if question is not None and question.order_id == order.order_id:
-        _ask_again(question)
-
-
-def _tell(outcome: Outcome | None) -> None:
-    if outcome is None:
-        return
-    if outcome.done:
-        st.success(outcome.message, icon=":material/check_circle:")
-    else:
-        st.error(outcome.message, icon=":material/error:")
 
 
 def _move_button(order: Order, move: Move) -> None:
@@ -70,44 +55,92 @@ def _move_button(order: Order, move: Move) -> None:
         _button(label, partial(actions.move, order.order_id, move.to, order.version), primary=True)
 
 
-def _hold(order: Order) -> _Question:
-    return _Question(
+def _claim_buttons(order: Order, offers: Offers) -> None:
+    if offers.claim:
+        _button("Claim", partial(actions.claim, order.order_id, order.version), icon="lock_person")
+    if offers.give_back:
+        _ask_button("Give back", _give_back(order), icon="undo")
+    if offers.take_over:
+        _ask_button("Take over", _take_over(order), icon="swap_horiz")
+    if offers.assign:
+        _ask_button("Assign to", partial(_assign, order), icon="person_add")
+
+
+def _give_back(order: Order) -> Question:
+    return Question(
+        order.order_id,
+        order.version,
+        title="Give this order back? It goes to somebody else.",
+        confirm="Give it back",
+        act=actions.give_back,
+        label="Why? (may stay empty)",
+    )
+
+
+def _take_over(order: Order) -> Question:
+    colleague = words.plain(order.claimed_by or order.assigned_to or "")
+    return Question(
+        order.order_id,
+        order.version,
+        title=f"Take this order over from {colleague}?",
+        confirm="Take it over",
+        act=actions.take_over,
+        label="Reason",
+        needs_text=True,
+    )
+
+
+def _assign(order: Order) -> Question:
+    labels = {queue.operator: words.queue(queue) for queue in queries.queues()}
+    return Question(
+        order.order_id,
+        order.version,
+        title="Whose queue should this order stand in? A claim of anybody else ends.",
+        confirm="Assign it",
+        act=lambda order_id, operator, version: actions.assign(order_id, operator or None, version),
+        label="Operator",
+        choices=labels | {"": "Nobody: share it out to whoever has least to do"},
+    )
+
+
+def _hold(order: Order) -> Question:
+    return Question(
         order.order_id,
         order.version,
         title="Put this order on hold? It will not move until somebody releases it.",
         confirm="Put it on hold",
         act=actions.hold,
-        text_label="Reason",
+        label="Reason",
         needs_text=True,
     )
 
 
-def _note(order: Order) -> _Question:
-    return _Question(
+def _note(order: Order) -> Question:
+    return Question(
         order.order_id,
         order.version,
         title="Note to the workshop",
         confirm="Save the note",
         act=actions.write_note,
-        text_label="Note",
+        label="Note",
         text=order.note or "",
     )
 
 
-def _rework(order: Order, move: Move) -> _Question:
-    return _Question(
+def _rework(order: Order, move: Move) -> Question:
+    return Question(
         order.order_id,
         order.version,
         title="Send the pieces back to production?",
         confirm="Rework",
         act=lambda order_id, reason, version: actions.move(order_id, move.to, version, reason),
-        text_label="What is wrong with them?",
+        label="What is wrong with them?",
         needs_text=True,
     )
 
 
-def _shipping(order: Order, move: Move) -> _Question:
-    return _Question(
+def _shipping(order: Order, move: Move) -> Question:
+    return Question(
         order.order_id,
         order.version,
         title="Ship this order? The parcel leaves the workshop; this cannot be undone.",
@@ -118,10 +151,20 @@ def _shipping(order: Order, move: Move) -> _Question:
 
 def _button(label: str, act: Callable[[], Outcome], *, icon: str | None = None, primary: bool = False) -> None:
     """A button that acts at once, on the version of the order that it was drawn with."""
-    st.button(label, key=f"do-{label}", type=_type(primary=primary), icon=_icon(icon), on_click=_do, args=(act,))
+    st.button(
+        label,
+        key=f"do-{label}",
+        type=_type(primary=primary),
+        icon=_icon(icon),
+        on_click=order_questions.act,
+        args=(act,),
+    )
 
 
-def _ask_button(label: str, question: _Question, *, icon: str | None = None, primary: bool = False) -> None:
+def _ask_button(
+    label: str, question: Question | Callable[[], Question], *, icon: str | None = None, primary: bool = False
+) -> None:
+    """A button that asks first; what it costs to put the question is spent when it is pressed."""
     st.button(
         f"{label}\N{HORIZONTAL ELLIPSIS}",
         key=f"ask-{label}",
@@ -132,36 +175,8 @@ def _ask_button(label: str, question: _Question, *, icon: str | None = None, pri
     )
 
 
-def _ask_again(question: _Question) -> None:
-    with st.form("step", width=680):
-        st.markdown(f"**{question.title}**")
-        if question.text_label is not None:
-            st.text_area(question.text_label, key=_TEXT, max_chars=_MOST_CHARACTERS, height=90)
-        with st.container(horizontal=True):
-            st.form_submit_button(question.confirm, type="primary", on_click=_confirm, args=(question,))
-            st.form_submit_button("Not now", on_click=_forget)
-
-
-def _ask(question: _Question) -> None:
-    st.session_state[_ASKED] = question
-    st.session_state[_TEXT] = question.text
-
-
-def _confirm(question: _Question) -> None:
-    text = st.session_state.get(_TEXT) or ""
-    if question.needs_text and not text.strip():
-        st.session_state[_OUTCOME] = Outcome(done=False, message="Say why: this step needs a reason.")
-        return
-    _forget()
-    _do(partial(question.act, question.order_id, text, question.version))
-
-
-def _do(act: Callable[[], Outcome]) -> None:
-    st.session_state[_OUTCOME] = act()
-
-
-def _forget() -> None:
-    st.session_state.pop(_ASKED, None)
+def _ask(question: Question | Callable[[], Question]) -> None:
+    order_questions.ask(question if isinstance(question, Question) else question())
 
 
 def _type(*, primary: bool) -> Literal["primary", "secondary"]:

@@ -1,40 +1,32 @@
-"""Shows operators what to do next: the order list, the order with the least slack first."""
+"""Shows operators what to do next: their work queue and the order list, the order with the least slack first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
-import polars as pl
 import streamlit as st
 
-from app import queries, routes, words
+from app import actions, identity, queries, routes, words
 from app.queries import FINISHED_STATUSES, OPEN_STATUSES, Filter, Key, ListedOrder, OpenCounts, Page, Scope, Status
+from app.sign_in import Permission, Role
 from app.trouble import explained
-from app.views import order
-from mes.clock import utc_now
+from app.views import order, order_questions, order_rows
 
 _SCOPE, _LATE, _HELD, _SEARCH, _NUMBER, _TABLE = "scope", "late_only", "on_hold", "search", "number", "table_number"
 _PLACE, _SHOWN = "place", "shown_orders"
-_UTC = pl.Datetime("us", "UTC")
-_SCOPES: tuple[Scope | Status, ...] = (Scope.OPEN, *OPEN_STATUSES, *FINISHED_STATUSES, Scope.ALL)
 _MOST_WORDS = 6
 _MOST_CHARACTERS = 100
 
-_COLUMNS = {
-    "order": st.column_config.TextColumn("Order", width=135, pinned=True),
-    "why": st.column_config.TextColumn("Why it is next", width=235),
-    "status": st.column_config.TextColumn("Status", width=105),
-    "customer": st.column_config.TextColumn("Customer", width=135),
-    "tier": st.column_config.TextColumn("Tier", width=60),
-    "pieces": st.column_config.NumberColumn("Pieces", width=60),
-    "material": st.column_config.TextColumn("Material", width=165),
-    "due": st.column_config.DatetimeColumn("Due (UTC)", format="D MMM YYYY", timezone="UTC", width=95),
-    "start": st.column_config.DatetimeColumn(
-        "Latest start (UTC)", format="D MMM YYYY, HH:mm", timezone="UTC", width=140
-    ),
-    "price": st.column_config.NumberColumn("Price, USD", format="%.2f", width=85),
-    "hold": st.column_config.TextColumn("On hold", width=150),
-    "note": st.column_config.TextColumn("Note", width=140),
-}
+
+class _Pile(StrEnum):
+    """Tabs that are no scope of the list: open orders by whose they are."""
+
+    MINE = "mine"
+    UNASSIGNED = "unassigned"
+
+
+_Tab = _Pile | Scope | Status
+_SCOPES: tuple[_Tab, ...] = (Scope.OPEN, _Pile.UNASSIGNED, *OPEN_STATUSES, *FINISHED_STATUSES, Scope.ALL)
 
 
 @dataclass(frozen=True)
@@ -53,14 +45,33 @@ def render() -> None:
     if asked is not None:
         order.render(asked)
         return
-    st.header("Orders", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.header("Orders", anchor=False, width="stretch")
+        asked_for_job = identity.signed_in().may(Permission.WORK) and st.button(
+            "Next job", type="primary", icon=":material/play_arrow:", key="next-job"
+        )
+    if asked_for_job:
+        _next_job()
     _list()
 
 
-@st.fragment(run_every="5s")
+def _next_job() -> None:
+    """Claim what is next and open its page, or say why there is nothing."""
+    outcome = actions.next_job()
+    if outcome is None:
+        waiting = queries.waiting(identity.signed_in().user_name)
+        st.info(words.nothing_to_do(waiting), icon=":material/free_breakfast:")
+    elif outcome.order_id is None:
+        st.error(outcome.message, icon=":material/error:")
+    else:
+        order_questions.remember(outcome)
+        routes.open_order(outcome.order_id)
+
+
+@st.fragment(run_every="1s")  # an order is on its operator's screen within two seconds of being placed
 @explained
 def _list() -> None:
-    counts = queries.open_counts()
+    counts = queries.open_counts(identity.signed_in().user_name)
     chosen = _filters(counts)
     place = st.session_state.get(_PLACE)
     if place is None or place.chosen != chosen:
@@ -82,17 +93,18 @@ def _list() -> None:
 
 def _filters(counts: OpenCounts) -> Filter:
     """Draw the filters, with how many orders each would show, and read them."""
-    scope = st.segmented_control(
+    tabs = _tabs()
+    tab = st.segmented_control(
         "Status",
-        _SCOPES,
-        default=Scope.OPEN,
+        tabs,
+        default=tabs[0],
         required=True,
         format_func=lambda of: _tab(of, counts),
-        key=_SCOPE,
+        key=f"{_SCOPE}-{tabs[0]}",  # who becomes a manager meanwhile has other tabs
         label_visibility="collapsed",
         persist_state="session",
     )
-    finished = scope in FINISHED_STATUSES
+    finished = tab in FINISHED_STATUSES
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         search = st.text_input(
             "Search",
@@ -111,19 +123,30 @@ def _filters(counts: OpenCounts) -> Filter:
         st.space("stretch")
         _jump()
     return Filter(
-        scope=scope,
+        scope=Scope.OPEN if isinstance(tab, _Pile) else tab,
         late=late and not finished,
         held=held and not finished,
         words=tuple((search or "").split())[:_MOST_WORDS],
+        assigned_to=identity.signed_in().user_name if tab is _Pile.MINE else None,
+        unassigned=tab is _Pile.UNASSIGNED,
     )
 
 
-def _tab(scope: Scope | Status, counts: OpenCounts) -> str:
+def _tabs() -> tuple[_Tab, ...]:
+    """The tabs, the one to begin with first: an operator's own queue; managers have none."""
+    return (_Pile.MINE, *_SCOPES) if identity.signed_in().role is Role.OPERATOR else _SCOPES
+
+
+def _tab(tab: _Tab, counts: OpenCounts) -> str:
     """The name of a tab; open ones tell how many, finished ones are never counted since they only grow."""
-    if scope is Scope.OPEN:
+    if tab is _Pile.MINE:
+        return f"My queue {counts.mine:,}"
+    if tab is _Pile.UNASSIGNED:
+        return f"Unassigned {counts.unassigned:,}"
+    if tab is Scope.OPEN:
         return f"Open {counts.open:,}"
-    number = counts.by_status.get(scope) if isinstance(scope, Status) else None
-    return words.scope(scope) if number is None else f"{words.scope(scope)} {number:,}"
+    number = counts.by_status.get(tab) if isinstance(tab, Status) else None
+    return words.scope(tab) if number is None else f"{words.scope(tab)} {number:,}"
 
 
 def _jump() -> None:
@@ -187,12 +210,12 @@ def _table(rows: Sequence[ListedOrder], chosen: Filter) -> None:
     on_screen = st.session_state.get(_SHOWN)
     finished = chosen.scope in FINISHED_STATUSES
     event = st.dataframe(
-        _frame(rows),
+        order_rows.frame(rows),
         hide_index=True,
         height="content",
         placeholder="",
         row_height=33,
-        column_config=_COLUMNS | ({"why": "Ended"} if finished else {}),
+        column_config=order_rows.COLUMNS | ({"why": "Ended"} if finished else {}),
         key=f"orders-{st.session_state.get(_TABLE, 0)}",
         on_select="rerun",
         selection_mode=["single-row", "single-cell"],
@@ -209,26 +232,6 @@ def _forget_clicks() -> None:
     st.session_state[_TABLE] = st.session_state.get(_TABLE, 0) + 1
 
 
-def _frame(rows: Sequence[ListedOrder]) -> pl.DataFrame:
-    now = utc_now()
-    return pl.DataFrame(
-        {
-            "order": [row.external_id for row in rows],
-            "why": [words.why(row, now) for row in rows],
-            "status": [words.status(row.status) for row in rows],
-            "customer": [row.customer_name or row.customer_external_id for row in rows],
-            "tier": [words.tier(row.tier) for row in rows],
-            "pieces": [row.pieces for row in rows],
-            "material": [words.material(row.materials) for row in rows],
-            "due": pl.Series([row.due_at for row in rows], dtype=_UTC),
-            "start": pl.Series([row.latest_start_at for row in rows], dtype=_UTC),
-            "price": pl.Series([row.total for row in rows], dtype=pl.Decimal(14, 2)),
-            "hold": pl.Series([row.hold_reason for row in rows], dtype=pl.String),
-            "note": pl.Series([row.note for row in rows], dtype=pl.String),
-        }
-    )
-
-
 def _no_orders() -> None:
     st.info(
         "There are no orders yet. Load feeds with `mes ingest`, or run `mes demo` for a generated workshop. "
@@ -239,10 +242,18 @@ def _no_orders() -> None:
 
 def _no_match(chosen: Filter) -> None:
     if not chosen.narrowed:
-        st.info("No order has this status now.", icon=":material/check_circle:")
+        st.info(_none_there(chosen), icon=":material/check_circle:")
         return
     st.info("No order matches these filters.", icon=":material/filter_alt_off:")
     st.button("Clear the filters", key="clear", on_click=_clear)
+
+
+def _none_there(chosen: Filter) -> str:
+    if chosen.assigned_to is not None:
+        return "Your queue is empty. Orders are shared out as they get their price; **Next job** looks for one now."
+    if chosen.unassigned:
+        return "Every open order stands in somebody's queue."
+    return "No order has this status now."
 
 
 def _clear() -> None:

@@ -29,16 +29,22 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Filter:
-    """What to read: a scope or a status, and what its orders must also be; `words` all occur in `search_text`."""
+    """What to read: a scope or a status, and what its orders must also be; `words` all occur in `search_text`.
+
+    `assigned_to` is an operator's work queue, and `unassigned` what stands in nobody's: open orders alone, since
+    finished ones stand in no queue.
+    """
 
     scope: Scope | Status = Scope.OPEN
     late: bool = False
     held: bool = False
     words: tuple[str, ...] = ()
+    assigned_to: str | None = None
+    unassigned: bool = False
 
     @property
     def narrowed(self) -> bool:
-        """Whether it leaves out orders of its scope."""
+        """Whether it leaves out orders of its scope or queue."""
         return self.late or self.held or bool(self.words)
 
 
@@ -201,6 +207,11 @@ def _conditions(chosen: Filter) -> tuple[list[str], dict[str, object]]:
     if isinstance(chosen.scope, Status):
         conditions.append("status = :status")
         values["status"] = chosen.scope.value
+    if chosen.assigned_to is not None:
+        conditions += ["is_open", "assigned_to = :assigned_to"]
+        values["assigned_to"] = chosen.assigned_to
+    if chosen.unassigned:
+        conditions += ["is_open", "assigned_to is null"]
     if chosen.late:
         conditions.append("late")
     if chosen.held:

@@ -1,5 +1,6 @@
 """What a person sees and does on the console's pages."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -28,6 +29,11 @@ class Screen:
         """Go to a page."""
         self.page.goto(f"{self.url}/{path}")
 
+    def open_list(self, tab: str = "Open") -> None:
+        """Go to the order list, to one of its tabs."""
+        self.open()
+        self.choose_tab(tab)
+
     def open_order(self, order_id: UUID) -> None:
         """Go to an order's page by its link."""
         self.open(f"?order={order_id}")
@@ -39,7 +45,8 @@ class Screen:
 
     def button(self, name: str) -> Locator:
         """A button by its whole label, whatever its icon is called."""
-        return self.page.get_by_test_id("stMain").locator("button", has_text=name).first
+        label = self.page.get_by_text(re.compile(f"^{re.escape(name)}\N{HORIZONTAL ELLIPSIS}?$"))
+        return self.page.get_by_test_id("stMain").locator("button").filter(has=label).first
 
     def press(self, name: str) -> None:
         """Click a button."""

@@ -9,11 +9,11 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import Connection, Engine, text
 
 from mes.clock import utc_now
+from mes.dispatch import desk
 from mes.lists import refresher
-from mes.orders import repository, service
-from mes.orders.life import Status, System
-from mes.orders.model import Actor
-from tests.e2e.conftest import OPERATOR, running_console
+from mes.orders import repository
+from mes.orders.life import Status
+from tests.e2e.conftest import COLLEAGUE, OPERATOR, running_console
 from tests.e2e.screen import Screen, eventually
 from tests.orders import add_order
 
@@ -51,7 +51,7 @@ def test_the_least_slack_comes_first_and_changes_show_by_themselves(screen: Scre
     with marts_engine.begin() as conn:
         place(conn, "LATER", due_days=9)
         place(conn, "SOON", due_days=2)
-    screen.open()
+    screen.open_list()
     eventually(screen.numbers, ["SOON", "LATER"])
     with marts_engine.begin() as conn:
         place(conn, "SOONEST", due_days=1)
@@ -63,7 +63,7 @@ def test_pages_turn_both_ways(screen: Screen, marts_engine: Engine) -> None:
         for day in range(60):
             place(conn, f"N-{day:02}", due_days=day + 1)
     numbers = [f"N-{day:02}" for day in range(60)]
-    screen.open()
+    screen.open_list()
     eventually(screen.numbers, numbers[:25])
     expect(screen.button("Previous")).to_be_disabled()
     screen.press("Next")
@@ -84,7 +84,7 @@ def test_filters_by_status_lateness_and_text(screen: Screen, marts_engine: Engin
         place(conn, "PACKING-1", status=Status.PACKAGING, note="100% gift_wrap")
         place(conn, "PACKING-2", status=Status.PACKAGING, note="1000 giftXwrap", due_days=12)
         place(conn, "GONE-1", status=Status.SHIPPED)
-    screen.open()
+    screen.open_list()
     eventually(screen.numbers, ["LATE-1", "APPROVED-1", "PACKING-1", "PACKING-2"])  # packing needs less time
     screen.choose_tab("Packing")
     eventually(screen.numbers, ["PACKING-1", "PACKING-2"])
@@ -104,15 +104,21 @@ def test_an_operator_takes_the_next_step_and_sees_it_everywhere(screen: Screen, 
     with marts_engine.begin() as conn:
         order_id = place(conn, "MINE", due_days=1)
         place(conn, "OTHER", due_days=5)
-    screen.open()
+    screen.open_list()
     eventually(screen.numbers, ["MINE", "OTHER"])
     screen.open_row(0)
     assert str(order_id) in screen.page.url
     screen.press("Start production")
     screen.sees("Done: in production.")
-    eventually(lambda: [row[2:4] for row in screen.rows()][:1], [["Production started", f"MES: {OPERATOR}"]])
+    screen.sees("You have claimed this order.")
+    eventually(
+        lambda: [row[2:4] for row in screen.rows()][:2],
+        [["Production started", f"MES: {OPERATOR}"], [f"Claimed by {OPERATOR}", f"MES: {OPERATOR}"]],
+    )
     screen.page.get_by_test_id("stPageLink").get_by_text("Orders").click()
-    eventually(lambda: [row[2] for row in screen.rows()], ["In production", "Approved"])
+    eventually(
+        lambda: [row[2:4] for row in screen.rows()], [["In production", f"{OPERATOR}, claimed"], ["Approved", ""]]
+    )
     with marts_engine.connect() as conn:
         assert repository.get(conn, order_id).status is Status.MANUFACTURING_STARTED
 
@@ -122,13 +128,21 @@ def test_somebody_else_was_faster(screen: Screen, marts_engine: Engine) -> None:
         order_id = place(conn, "CONTESTED")
     screen.open_order(order_id)
     with marts_engine.begin() as conn:
-        colleague = Actor(System.MES, "Otto")
-        service.transition(conn, order_id, Status.MANUFACTURING_STARTED, colleague)
+        desk.write_note(conn, COLLEAGUE, order_id, "engrave it inside")
     screen.press("Start production")
     screen.sees("Somebody else changed this order")
-    screen.sees("Production done")
+    screen.sees("engrave it inside")
     with marts_engine.connect() as conn:
         assert repository.get(conn, order_id).version == 2
+
+
+def test_a_price_is_nobodys_to_set(screen: Screen, marts_engine: Engine) -> None:
+    with marts_engine.begin() as conn:
+        order_id = place(conn, "FRESH", status=Status.SUBMITTED)
+    screen.open_order(order_id)
+    screen.sees("Waits for its price")
+    expect(screen.button("Price is set")).to_have_count(0)
+    expect(screen.button("Claim")).to_have_count(0)
 
 
 def test_a_hold_needs_a_reason_and_stops_the_order(screen: Screen, marts_engine: Engine) -> None:

@@ -23,6 +23,10 @@
         'late': '(latest_start_at, order_id) where late',
         'held': '(latest_start_at, order_id) where held',
         'assigned': '(assigned_to, latest_start_at, order_id) where is_open',
+        'unassigned': '(latest_start_at, order_id) where is_open and assigned_to is null',
+        'to_share': "(latest_start_at, order_id) where is_open and assigned_to is null and (held or status in ("
+        ~ "'PRICE_CALCULATED', 'MANUFACTURING_APPROVED', 'MANUFACTURING_STARTED', 'MANUFACTURING_COMPLETED', "
+        ~ "'PACKAGING'))",
         'search': 'using gin (search_text gin_trgm_ops)',
         'search_open': 'using gin (search_text gin_trgm_ops) where is_open',
     }}
