@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from assets.metadata import landed_metadata
+from assets.metadata import landed_metadata, table_metadata
 from assets.partitions import MONTHS, months
 from assets.resources import Database, Feeds, Models
+from assets.stewardship import DAILY, DATA_TEAM
 from mes.clock import utc_now
 from mes.config import load as load_settings
 from mes.feeds import land
@@ -25,10 +26,13 @@ def _landing(feed: Feed) -> dg.AssetsDefinition:
         key=["raw", feed.name],
         group_name="feeds",
         kinds={"polars", "postgres"},
+        owners=DATA_TEAM,
+        tags={"source": feed.sender},
         description=_DESCRIPTIONS[feed],
         partitions_def=MONTHS,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        metadata={"files": f"{feed.stem}*.jsonl, .csv, .parquet"},
+        freshness_policy=DAILY,
+        metadata={"files": f"{feed.stem}*.jsonl, .csv, .parquet", **table_metadata(feed.table)},
     )
     def landing(
         context: dg.AssetExecutionContext, database: Database, feeds: Feeds, models: Models

@@ -6,8 +6,9 @@ import dagster as dg
 import structlog
 
 from assets.feeds import FEED_ASSETS
-from assets.metadata import counts
+from assets.metadata import counts, table_metadata
 from assets.resources import Database, Models
+from assets.stewardship import DAILY, PRICING_TEAM, WORKSHOP_TEAM
 from mes.clock import utc_now
 from mes.config import load as load_settings
 from mes.feeds import apply as apply_feeds
@@ -31,7 +32,9 @@ _LIFE = {
 @dg.asset(
     key=["ops", "geometries"],
     group_name="pricing",
-    kinds={"python"},
+    kinds={"python", "postgres"},
+    owners=PRICING_TEAM,
+    metadata=table_metadata("ops.geometries"),
     deps=_RAW_KEYS[:2],
     description="Every model that orders name, stored by its content and measured once, in a process that is confined.",
 )
@@ -52,7 +55,9 @@ def geometries(database: Database, models: Models) -> dg.MaterializeResult[None]
 @dg.asset(
     key=["ops", "rate_cards"],
     group_name="pricing",
-    kinds={"yaml"},
+    kinds={"yaml", "postgres"},
+    owners=PRICING_TEAM,
+    metadata=table_metadata("ops.rate_cards"),
     description="Prices and rates by validity. The shipped sample is loaded where there is none; see `mes rates load`.",
 )
 def cards(database: Database) -> dg.MaterializeResult[None]:
@@ -68,6 +73,9 @@ def cards(database: Database) -> dg.MaterializeResult[None]:
             ["ops", name],
             group_name="orders",
             kinds={"postgres"},
+            owners=WORKSHOP_TEAM,
+            freshness_policy=DAILY,
+            metadata=table_metadata(f"ops.{name}"),
             deps=[*_RAW_KEYS, geometries.key],
             description=description,
         )
@@ -99,6 +107,9 @@ def orders(database: Database) -> Iterator[dg.MaterializeResult[None]]:
     key=["ops", "quotes"],
     group_name="pricing",
     kinds={"polars", "postgres"},
+    owners=PRICING_TEAM,
+    freshness_policy=DAILY,
+    metadata=table_metadata("ops.quotes"),
     deps=[["marts", "pricing_inputs"]],
     description="A price with its breakdown for every item, by the rate card valid when the order was placed.",
 )

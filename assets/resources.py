@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import cached_property
 
 import dagster as dg
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 from sqlalchemy import Connection, Engine
 
 from mes import config
@@ -29,15 +29,24 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
         """Open the pool of this run."""
-        url = config.load().database_url
-        if url is None:
-            raise NoDatabase
-        self._engine = engine.connect(url, application="mes-dagster", pool_size=2)
+        self._engine = engine.connect(self.url, application="mes-dagster", pool_size=2)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
         """Close it."""
         if self._engine is not None:
             self._engine.dispose()
+
+    @property
+    def url(self) -> str:
+        """Where it is, as configured.
+
+        Raises:
+            NoDatabase: it is not.
+        """
+        url = config.load().database_url
+        if url is None:
+            raise NoDatabase
+        return url
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -51,10 +60,12 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
 class Feeds(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The folder or URL where shop, CRM and the old system put their exports."""
 
+    location: str | None = Field(default=None, description="Another place than the one that MES_FEEDS_URL names.")
+
     @property
     def folder(self) -> FeedFolder:
         """The place, as configured."""
-        return FeedFolder(config.load().feeds_location)
+        return FeedFolder(self.location or config.load().feeds_location)
 
 
 class Models(dg.ConfigurableResource):  # type: ignore[type-arg]

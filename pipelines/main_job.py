@@ -8,15 +8,16 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from assets.partitions import MONTHS
+from assets.partitions import MONTHS, range_tags
 from mes import config
 from mes.clock import utc_now
 from mes.errors import MesError
 from mes.feeds import land
-from mes.feeds.files import FeedFolder
-from pipelines.definitions import MAIN_JOB, defs
-
-_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+from mes.feeds.files import FeedFolder, UnreadableFeed
+from pipelines import arrivals
+from pipelines.definitions import defs
+from pipelines.jobs import MAIN_JOB
+from pipelines.sensors import FILES_TAG
 
 
 class MainJobFailed(MesError):
@@ -43,15 +44,16 @@ def run() -> None:
         MainJobFailed: a step failed; which and why was logged and told.
     """
     tell(step="feeds", state="reading")
+    files = _files()
     months = _months()
     tell(step="feeds", state="found", months=len(months))
     keys = MONTHS.get_partition_keys()
-    first, last = (min(months).isoformat(), max(months).isoformat()) if months else (keys[-1], keys[-1])
+    first, last = (min(months), max(months)) if months else 2 * (date.fromisoformat(keys[-1]),)
     with dg.DagsterInstance.get() as instance:
         job = defs.resolve_job_def(MAIN_JOB).with_hooks({tell_step})
         result = job.execute_in_process(
             instance=instance,
-            tags={_RANGE_START: first, _RANGE_END: last},
+            tags=range_tags(first, last) | files,
             raise_on_error=False,
         )
     failures = list(_failures(result))
@@ -73,6 +75,15 @@ def tell(**facts: object) -> None:
     print(json.dumps(facts, default=str), flush=True)  # noqa: T201 - standard output is this process's protocol
 
 
+def _files() -> dict[str, str]:
+    """Tells the sensor which files this run loads, so that it does not load them once more."""
+    try:
+        found = arrivals.find(FeedFolder(config.load().feeds_location))
+    except UnreadableFeed:
+        return {}  # told by the run itself
+    return {FILES_TAG: arrivals.fingerprint(arrivals.everything(found))}
+
+
 def _months() -> set[date]:
     """The months of the feeds that can be read; one that cannot be fails in the run, where Dagster tells it."""
     settings = config.load()
@@ -85,10 +96,15 @@ def _months() -> set[date]:
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> Iterator[tuple[str, str]]:
+    said = {
+        event.step_key: event.asset_check_evaluation_data.description
+        for event in result.all_events
+        if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    }
     for event in result.get_step_failure_events():
         error = event.step_failure_data.error
         cause = error.cause if error and error.cause else error
-        yield str(event.step_key), cause.message.strip() if cause else "unknown"
+        yield str(event.step_key), said.get(event.step_key) or (cause.message.strip() if cause else "unknown")
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ def _write(conn: Connection, priced: pl.DataFrame, cards: dict[str, RateCard]) -
         source = "jsonb_populate_recordset(null::ops.quotes, cast(:rows as jsonb))"
         conn.execute(text(_keep(rows.columns, source)), {"rows": _rows_as_json(rows)})
         return
-    conn.execute(text("create temporary table quoted (like ops.quotes) on commit drop"))
+    conn.execute(text("create temporary table quoted (like ops.quotes including defaults) on commit drop"))
     copy_frame(conn, rows, "quoted")
     conn.execute(text(_keep(rows.columns, "quoted")))
     conn.execute(text("drop table quoted"))

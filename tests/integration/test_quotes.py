@@ -15,6 +15,7 @@ from mes.pricing.geometry import KERNEL_VERSION
 from tests.orders import PLACED_AT, add_order
 
 MODEL = "a" * 64
+STONE = {"cut": "round", "size_mm": 2.0, "count": 5, "setting": "prong", "supplied_by": "workshop"}
 
 
 def _model(conn: Connection, *, closed: bool = True, facing: str = "outward", volume: float = 1000.0) -> None:
@@ -160,7 +161,7 @@ def test_a_changed_item_is_priced_again_and_said(marts_engine: Engine) -> None:
 
 
 def test_stones_and_engraving_count(marts_engine: Engine) -> None:
-    stones = [{"cut": "round", "size_mm": 2.0, "count": 5, "setting": "prong", "supplied_by": "workshop"}]
+    stones = [STONE]
     with marts_engine.begin() as conn:
         _model(conn)
         order_id = add_order(conn)
@@ -188,3 +189,24 @@ def test_a_quote_is_valid_for_the_days_that_its_card_says(marts_engine: Engine) 
     with marts_engine.begin() as conn:
         (until,) = conn.execute(text("select valid_until from ops.quotes")).scalars()
     assert until == PLACED_AT + timedelta(days=days)
+
+
+def test_as_many_as_are_worth_copying_are_priced_like_few(
+    marts_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with marts_engine.begin() as conn:
+        _model(conn)
+        for number in range(3):
+            _item(conn, add_order(conn, str(number)), stones=json.dumps([STONE]))
+    monkeypatch.setattr(quotes, "ROWS_WORTH_COPYING", 1)
+    assert _quote(marts_engine).quotes == 3
+    with marts_engine.begin() as conn:
+        copied = conn.execute(text("select distinct total, breakdown::text, stones::text from ops.quotes")).one()
+        conn.execute(text("update ops.order_items set quote_id = null"))
+    monkeypatch.setattr(quotes, "ROWS_WORTH_COPYING", 10)
+    assert _quote(marts_engine).quotes == 3
+    with marts_engine.begin() as conn:
+        rows = conn.execute(
+            text("select total, breakdown::text, stones::text from ops.quotes where superseded_by is null")
+        )
+        assert [tuple(row) for row in rows] == [tuple(copied)] * 3

@@ -1,0 +1,115 @@
+"""What Dagster shows: every asset says what it is and whose, feeds are guarded, and the main job starts by itself."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mes.feeds.catalogue import FEEDS
+from tests.conftest import REPOSITORY
+
+# a process of its own, as Dagster loads it: settings are read once per process, and its libraries warn at import
+TELL = """
+import json
+import dagster as dg
+from dagster_dbt import DbtCliResource
+from pipelines.definitions import defs
+
+dg.Definitions.validate_loadable(defs)
+graph = defs.resolve_asset_graph()
+nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
+checks = {key: graph.get_check_spec(key) for key in graph.asset_check_keys}
+job = defs.resolve_job_def("feeds_to_order_list")
+print(json.dumps({
+    "assets": {
+        node.key.to_user_string(): {
+            "made_here": node.is_materializable,
+            "group": node.group_name,
+            "kinds": sorted(node.kinds),
+            "owners": list(node.owners),
+            "description": node.description,
+            "fresh": node.freshness_policy is not None,
+            "columns": "dagster/column_schema" in node.metadata,
+            "code": "dagster/code_references" in node.metadata,
+        }
+        for node in nodes
+    },
+    "blocking": sorted(
+        [key.asset_key.to_user_string(), key.name]
+        for key, spec in checks.items()
+        if spec.blocking and key.asset_key.path[0] == "raw"
+    ),
+    "undescribed": [
+        key.name for key, spec in checks.items() if key.asset_key.path[0] == "raw" and not spec.description
+    ],
+    "dbt_knows_its_version": "_cli_version" in vars(DbtCliResource),
+    "job": sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys),
+    "sensors": {each.name: [each.job_name, each.default_status.name, each.description] for each in defs.sensors},
+    "schedules": {
+        each.name: [each.job_name, each.default_status.name, each.cron_schedule, each.execution_timezone]
+        for each in defs.schedules
+    },
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the definitions tell."""
+    environment = {"MES_HOME": str(tmp_path_factory.mktemp("home")), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        [sys.executable, "-c", TELL],
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+@pytest.mark.parametrize("fact", ["group", "kinds", "owners", "description", "columns", "code"])
+def test_every_asset_says(story: dict[str, Any], fact: str) -> None:
+    assert [name for name, asset in story["assets"].items() if not asset[fact]] == []
+
+
+def test_every_asset_is_made_here_by_the_main_job(story: dict[str, Any]) -> None:
+    assert [name for name, asset in story["assets"].items() if not asset["made_here"]] == []
+    assert story["job"] == sorted(story["assets"])
+    assert {"raw/shop_orders", "ops/orders", "ops/quotes", "marts/order_list"} < set(story["job"])
+
+
+def test_each_feed_has_a_suite_that_blocks(story: dict[str, Any]) -> None:
+    assert story["blocking"] == sorted([f"raw/{feed.name}", "load_is_sound"] for feed in FEEDS)
+    assert story["undescribed"] == []
+
+
+def test_what_people_wait_for_may_not_get_old(story: dict[str, Any]) -> None:
+    watched = {f"raw/{feed.name}" for feed in FEEDS} | {"ops/orders", "ops/quotes", "marts/order_list"}
+    assert {name for name in watched if not story["assets"][name]["fresh"]} == set()
+
+
+def test_new_files_and_the_night_start_the_main_job(story: dict[str, Any]) -> None:
+    ((name, (job, status, description)),) = story["sensors"].items()
+    assert (name, job, status) == ("new_feed_files", "feeds_to_order_list", "RUNNING")
+    assert description
+    assert story["schedules"] == {"nightly": ["feeds_to_order_list", "RUNNING", "0 2 * * *", "UTC"]}
+
+
+def test_no_run_waits_for_dbt_to_tell_its_version(story: dict[str, Any]) -> None:
+    """Our resource answers in its place; were it asked by another name, runs would be 3 s longer unnoticed."""
+    assert story["dbt_knows_its_version"]
+
+
+def test_what_there_is_to_know_stands_in_the_data_engineers_page(story: dict[str, Any]) -> None:
+    page = (Path(REPOSITORY) / "docs/data-engineer.md").read_text()
+    names = [*story["sensors"], *story["schedules"], *(check for _, check in story["blocking"])]
+    assert [name for name in names if f"`{name}`" not in page] == []
