@@ -3,6 +3,9 @@
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 
+# a server that is gone without a word (a cut cable, a host that died) is given up after some twenty seconds
+_ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 20_000}
+
 
 def sqlalchemy_url(url: str) -> str:
     """`postgresql://...` as SQLAlchemy wants it: psycopg 3 named, since a bare URL may mean another driver."""
@@ -19,5 +22,6 @@ def connect(url: str, *, application: str = "mes", pool_size: int = 5) -> Engine
         pool_size=pool_size,
         pool_pre_ping=True,
         hide_parameters=True,  # they hold customers' names and hashes, which do not belong into an error
-        connect_args={"application_name": application, "options": "-c timezone=UTC", "connect_timeout": 10},
+        pool_timeout=10,
+        connect_args={"application_name": application, "options": "-c timezone=UTC", "connect_timeout": 10} | _ALIVE,
     )

@@ -76,6 +76,45 @@ def take_in(
     return TakenIn(names=len(models.keys() | faults.keys()), new=len(files) - len(unreadable), unusable=len(faults))
 
 
+def put_objects(store: ObjectStore, file: Path, analysis: Analysis) -> None:
+    """Store a model's bytes and picture; before its rows, which must never name an object that is not there."""
+    store.put_model(file)
+    store.put_picture(analysis.sha256, analysis.picture_png)
+
+
+def record(conn: Connection, analysis: Analysis, file_name: str) -> None:
+    """Keep what is known of a model whose objects are stored; what is known already stays as it is."""
+    measures = analysis.geometry.as_dict()
+    extents = dict(zip(("extent_x_mm", "extent_y_mm", "extent_z_mm"), measures.pop("extents_mm"), strict=True))
+    values = {
+        "model_id": analysis.sha256,
+        "kernel_version": KERNEL_VERSION,
+        "bytes": analysis.bytes,
+        "format": analysis.format,
+        "file_name": file_name,
+        **measures,
+        **extents,
+    }
+    conn.execute(
+        text("""
+            insert into ops.models (model_id, bytes, format, file_name)
+            values (:model_id, :bytes, :format, :file_name)
+            on conflict do nothing
+        """),
+        values,
+    )
+    conn.execute(
+        text("""
+            insert into ops.geometries (model_id, kernel_version, triangles, volume_mm3, area_mm2,
+                extent_x_mm, extent_y_mm, extent_z_mm, bodies, closed, open_edges, facing, unit)
+            values (:model_id, :kernel_version, :triangles, :volume_mm3, :area_mm2,
+                :extent_x_mm, :extent_y_mm, :extent_z_mm, :bodies, :closed, :open_edges, :facing, :unit)
+            on conflict do nothing
+        """),
+        values,
+    )
+
+
 def _resolve(root: Path, name: str, measured: Collection[str]) -> tuple[str, Path | None]:
     if _SHA256.fullmatch(name):
         if name not in measured:
@@ -98,7 +137,8 @@ def _measure(
         elif result.sha256 != expected[file]:
             unreadable[expected[file]] = UnreadableModel("The file changed while it was read; load again.")
         else:
-            _keep(conn, store, file, result)
+            put_objects(store, file, result)
+            record(conn, result, file.name)
     return unreadable
 
 
@@ -107,41 +147,6 @@ def _measured(conn: Connection) -> set[str]:
         text("select model_id from ops.geometries where kernel_version = :kernel"), {"kernel": KERNEL_VERSION}
     )
     return {str(model_id) for (model_id,) in rows}
-
-
-def _keep(conn: Connection, store: ObjectStore, file: Path, analysis: Analysis) -> None:
-    """Bytes and picture first: a row must never name an object that is not there."""
-    store.put_model(file)
-    store.put_picture(analysis.sha256, analysis.picture_png)
-    measures = analysis.geometry.as_dict()
-    extents = dict(zip(("extent_x_mm", "extent_y_mm", "extent_z_mm"), measures.pop("extents_mm"), strict=True))
-    values = {
-        "model_id": analysis.sha256,
-        "kernel_version": KERNEL_VERSION,
-        "bytes": analysis.bytes,
-        "format": analysis.format,
-        "file_name": file.name,
-        **measures,
-        **extents,
-    }
-    conn.execute(
-        text("""
-            insert into ops.models (model_id, bytes, format, file_name)
-            values (:model_id, :bytes, :format, :file_name)
-            on conflict do nothing
-        """),
-        values,
-    )
-    conn.execute(
-        text("""
-            insert into ops.geometries (model_id, kernel_version, triangles, volume_mm3, area_mm2,
-                extent_x_mm, extent_y_mm, extent_z_mm, bodies, closed, open_edges, facing, unit)
-            values (:model_id, :kernel_version, :triangles, :volume_mm3, :area_mm2,
-                :extent_x_mm, :extent_y_mm, :extent_z_mm, :bodies, :closed, :open_edges, :facing, :unit)
-            on conflict do nothing
-        """),
-        values,
-    )
 
 
 def _remember(conn: Connection, models: Mapping[str, str], faults: Mapping[str, MesError]) -> None:

@@ -6,7 +6,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from mes.pricing.options import Part, PieceOptions, Tier
 
@@ -21,6 +29,14 @@ def _printable(value: str) -> str:
     return value
 
 
+def _written_out(value: object) -> object:
+    """Digits alone would be read as seconds since 1970."""
+    if isinstance(value, datetime) or (isinstance(value, str) and "T" in value.upper()):
+        return value
+    raise ValueError("give date, time and zone as text, like 2026-11-22T08:15:00Z")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_NAME),
@@ -49,8 +65,8 @@ class NewOrder(Part):
     """An order as its caller places it; times carry their zone, `placed_at` is now unless it is given."""
 
     external_id: Name
-    placed_at: AwareDatetime | None = None
-    due_at: AwareDatetime | None = None
+    placed_at: Moment | None = None
+    due_at: Moment | None = None
     customer: NewCustomer
     rush: Annotated[bool, Field(strict=True)] = False
     items: Annotated[tuple[NewItem, ...], Field(min_length=1, max_length=ITEMS_MAX)]

@@ -1,0 +1,41 @@
+"""Serves the API until it is told to stop: `python -m ingest.api --port 8000`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from ingest.api import app
+from mes import config
+from mes.observability import logs
+
+_KEEP_ALIVE_S = 75  # longer than proxies keep theirs, so that none sends into a connection that we just closed
+_GRACE_S = 5  # the supervisor kills after six
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; what is being answered then is answered."""
+    settings = config.load()
+    parser = argparse.ArgumentParser(prog="python -m ingest.api", description=__doc__)
+    parser.add_argument("--host", default=settings.host, help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=settings.api_port, help="port to listen on (default: %(default)s)")
+    chosen = parser.parse_args(arguments)
+    logs.configure("api", settings.log_level)
+    uvicorn.run(
+        app.create(settings),
+        host=chosen.host,
+        port=chosen.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_GRACE_S,
+        **logs.uvicorn_options(),
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

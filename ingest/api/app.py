@@ -1,0 +1,86 @@
+"""Puts the API together: routes, errors, documentation, and what they need to answer."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio.to_thread
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from sqlalchemy import Engine, event
+from starlette.types import ASGIApp
+
+from ingest.api import machines, models, openapi, orders, problems, quotes
+from ingest.api.calls import Backend
+from ingest.api.orders import Transition
+from ingest.api.uploads import Bench
+from ingest.request_metrics import RequestMetrics
+from mes.clock import Clock, utc_now
+from mes.config import Settings
+from mes.db import engine as engines
+from mes.errors import MesError
+from mes.models.store import ObjectStore
+from mes.observability import health
+from mes.orders.new_order import NewOrder
+from mes.pricing.caller_quotes import QuoteRequest
+
+# a call is some milliseconds of waiting for the database: more threads would wait for each other
+THREADS = 16 * (os.cpu_count() or 1)
+# a caller gives up after some seconds; what is still running then only keeps others from theirs
+_LIMITS = {"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "30s"}
+
+
+def create(settings: Settings, *, clock: Clock = utc_now) -> ASGIApp:
+    """The API as an ASGI application.
+
+    Raises:
+        MesError: no database is configured, or the object store's location cannot be used.
+    """
+    if settings.database_url is None:
+        raise MesError("The API needs MES_DATABASE_URL; `mes up` sets it for the API that it starts.")
+    engine = _limited(engines.connect(settings.database_url, application="mes-api", pool_size=THREADS))
+    backend = Backend(settings, engine, ObjectStore(settings.objects_location), clock)
+    app = FastAPI(
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        openapi_url="/openapi.json",
+        docs_url="/docs",
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    routers = (models.router, quotes.router, orders.router, machines.router)
+    for router in routers:
+        app.include_router(router)
+    app.state.backend = backend
+    app.state.readiness = health.Readiness(
+        settings.database_url, others={"object store": health.object_store(settings.objects_location)}
+    )
+    problems.install(app)
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    openapi.install(app, routes, bodies=(QuoteRequest, NewOrder, Transition))
+    return RequestMetrics(app)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    backend: Backend = app.state.backend
+    app.state.bench = Bench(backend.settings.home / "uploads", backend.settings.model_max_bytes)
+    app.state.bench.tidy()
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    yield
+    backend.engine.dispose()
+
+
+def _limited(engine: Engine) -> Engine:
+    """Let no statement of a call run, or wait, for ever."""
+
+    @event.listens_for(engine, "connect")
+    def limit(connection: Any, _record: object) -> None:  # noqa: ANN401  a driver's connection
+        with connection.cursor() as cursor:
+            for name, value in _LIMITS.items():
+                cursor.execute(f"set {name} = '{value}'")
+        connection.commit()  # or the pool's first rollback would undo them
+
+    engine.hide_parameters = True  # a failed statement is logged; what callers say in it is not ours to log
+    return engine

@@ -1,0 +1,154 @@
+"""Gives each call its caller and its one transaction, and creating calls one effect however often they are sent."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+import structlog
+from fastapi import Depends, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ingest.api import problems
+from ingest.api.bodies import Body
+from mes.callers import idempotency, keys
+from mes.callers.idempotency import Answer, KeyedRequest
+from mes.callers.keys import Authenticated
+from mes.callers.model import Caller, NotAuthenticated
+from mes.clock import Clock
+from mes.config import Settings
+from mes.errors import MesError
+from mes.models.store import ObjectStore
+
+IDEMPOTENCY_KEY, REPLAYED = "idempotency-key", "idempotency-replayed"
+
+# of the other 4xx, the same request may be answered better later
+_NOT_KEPT = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_EARLY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
+
+log = structlog.get_logger(__name__)
+bearer = HTTPBearer(
+    scheme_name="api_key",
+    bearerFormat="mes_<id>_<secret>",
+    description="An API key, from whoever runs the workshop (`mes keys create`). Keep it secret; it can be revoked.",
+    auto_error=False,
+)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What the process answers with."""
+
+    settings: Settings
+    engine: Engine
+    store: ObjectStore
+    clock: Clock
+
+
+class Call:
+    """One request to the API."""
+
+    def __init__(self, request: Request, key: str | None) -> None:
+        self.request = request
+        self.backend: Backend = request.app.state.backend
+        self._key = key
+
+    @contextmanager
+    def transaction(self) -> Iterator[tuple[Connection, Caller]]:
+        """A transaction, and whose it is; committed at the end of the block, rolled back by an error.
+
+        Raises:
+            NotAuthenticated: there is no valid key.
+        """
+        if self._key is None:
+            raise NotAuthenticated
+        known: Authenticated | None = None
+        try:
+            with self.backend.engine.begin() as conn:
+                known = keys.authenticate(conn, self._key, clock=self.backend.clock)
+                self.request.state.caller = known.caller.key_name
+                yield conn, known.caller
+        finally:
+            if known is not None and known.use_is_news:
+                self._note_use(known.key_id)
+
+    def once(self, body: Body, work: Callable[[Connection, Caller, bytes], Answer]) -> Response:
+        """Do the work and keep its answer under the request's `Idempotency-Key`, or give the answer that was kept.
+
+        Work and answer are one transaction. What is refused with a 4xx is undone, its answer kept all the same.
+
+        Raises:
+            NotAuthenticated, BodyTooLarge, UnsupportedMediaType: before anything else is looked at.
+            KeyMissing, KeyInvalid, KeyInUse, KeyReused: about the key.
+        """
+        with self.transaction() as (conn, caller):
+            content = body.read()
+            request = KeyedRequest(
+                caller.name, self.request.method, self.request.scope["path"], self._idempotency_key(), content
+            )
+            kept = idempotency.begin(conn, request, clock=self.backend.clock)
+            if kept is not None:
+                return problems.respond(kept, {REPLAYED: "true"})
+            answer = self._attempt(conn, caller, content, work)
+            idempotency.store(conn, request, answer, clock=self.backend.clock)
+        return problems.respond(answer)
+
+    def _idempotency_key(self) -> str:
+        given = self.request.headers.getlist(IDEMPOTENCY_KEY)
+        if len(given) > 1:
+            raise idempotency.KeyInvalid("Send one `Idempotency-Key`, not several.")
+        return idempotency.check_key(given[0] if given else None)
+
+    def _attempt(
+        self, conn: Connection, caller: Caller, content: bytes, work: Callable[[Connection, Caller, bytes], Answer]
+    ) -> Answer:
+        try:
+            with conn.begin_nested():
+                return work(conn, caller, content)
+        except MesError as error:
+            if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.http_status in _NOT_KEPT:
+                raise
+            return problems.render(error, problems.instance_of(self.request))
+
+    def _note_use(self, key_id: str) -> None:
+        """In a transaction of its own: the calls of one key must not wait for each other, nor fail for this."""
+        try:
+            with self.backend.engine.begin() as conn:
+                keys.note_use(conn, key_id, clock=self.backend.clock)
+        except SQLAlchemyError as error:
+            log.warning("the use of a key was not noted", key_id=key_id, error=type(error).__name__)
+
+
+async def _called(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+) -> Call:
+    """Async, though it awaits nothing: FastAPI would give anything else a thread."""
+    return Call(request, credentials.credentials if credentials is not None else None)
+
+
+Called = Annotated[Call, Depends(_called)]
+
+
+def as_id(given: str, none_such: type[MesError]) -> UUID:
+    """An id from a path; what is none belongs to nothing.
+
+    Raises:
+        none_such: it is no UUID.
+    """
+    try:
+        return UUID(given)
+    except ValueError:
+        raise none_such from None

@@ -1,0 +1,65 @@
+"""Answers machines: whether the process lives, whether it can serve, and its metrics."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ingest.api import examples, openapi, shapes
+from mes.observability import health, metrics
+
+router = APIRouter(tags=["machines"])
+
+
+@router.get(
+    "/healthz",
+    summary="Does the process live?",
+    description="Answers as long as the process does, whatever else is away. Needs no key.",
+    responses={200: openapi.json_answer(shapes.HealthReport, "It lives.", examples.HEALTHY)},
+)
+async def healthz() -> Response:
+    """Async, so that it answers even while every thread is busy."""
+    return _answer(health.healthz())
+
+
+@router.get(
+    "/readyz",
+    summary="Can the process serve?",
+    description="Looks at the database and the object store. Send no requests here while it answers 503. Needs no key.",
+    responses={
+        200: openapi.json_answer(shapes.HealthReport, "It can serve.", examples.HEALTHY),
+        503: openapi.json_answer(shapes.HealthReport, "Something that it needs is away.", examples.UNREADY),
+    },
+)
+def readyz(request: Request) -> Response:
+    """In a thread: it may have to wait for the database."""
+    report: health.Report = request.app.state.readiness()
+    return _answer(report)
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics",
+    description="For Prometheus, in its text format or OpenMetrics. Needs no key.",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Counters and histograms of this process.",
+            "headers": {"X-Request-Id": openapi.REQUEST_ID_HEADER},
+            "content": {
+                media_type: {
+                    "schema": {"type": "string"},
+                    "examples": {"example": {"value": 'mes_build_info{version="0.1.0"} 1.0\n'}},
+                }
+                for media_type in ("text/plain", "application/openmetrics-text")
+            },
+        }
+    },
+)
+def prometheus(request: Request) -> Response:
+    """In a thread: there may be many series."""
+    content, content_type = metrics.exposition(request.headers.get("accept"))
+    return Response(content, headers={"content-type": content_type})
+
+
+def _answer(report: health.Report) -> Response:
+    return Response(report.json(), report.http_status, media_type="application/json")

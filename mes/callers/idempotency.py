@@ -1,0 +1,161 @@
+"""Answers a repeated request as the first time, so that a caller who got no answer may simply ask again."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from sqlalchemy import Connection, text
+
+from mes.clock import Clock, utc_now
+from mes.db import query
+from mes.errors import MesError
+
+KEPT = timedelta(days=7)
+LONGEST_KEY = 255
+
+_VISIBLE = re.compile(rf"[\x20-\x7e]{{1,{LONGEST_KEY}}}")
+_LOCK_BYTES = 8
+
+
+class KeyMissing(MesError):
+    """Send an `Idempotency-Key`: any text that is new for each new request, and the same when you try again."""
+
+    code: ClassVar[str] = "idempotency_key_missing"
+    http_status: ClassVar[int] = 400
+
+
+class KeyInvalid(MesError):
+    """An `Idempotency-Key` is 1 to 255 visible ASCII characters; a UUID does well."""
+
+    code: ClassVar[str] = "idempotency_key_invalid"
+    http_status: ClassVar[int] = 400
+
+
+class KeyInUse(MesError):
+    """The first request with this `Idempotency-Key` is still being worked on: ask again in a second."""
+
+    code: ClassVar[str] = "idempotency_key_in_use"
+    http_status: ClassVar[int] = 409
+
+
+class KeyReused(MesError):
+    """This `Idempotency-Key` came with another body before: use a new key for a new request."""
+
+    code: ClassVar[str] = "idempotency_key_reused"
+    http_status: ClassVar[int] = 422
+
+
+@dataclass(frozen=True)
+class KeyedRequest:
+    """A request that must have one effect; its key belongs to caller, method and path."""
+
+    caller: str
+    method: str
+    path: str
+    key: str
+    body: bytes
+
+    @property
+    def body_hash(self) -> str:
+        """SHA-256 of the body's bytes."""
+        return hashlib.sha256(self.body).hexdigest()
+
+    @property
+    def lock(self) -> int:
+        """The number of its advisory lock; two keys share one about never (64 bits), and then one is asked again."""
+        name = json.dumps([self.caller, self.method, self.path, self.key]).encode()
+        return int.from_bytes(hashlib.sha256(name).digest()[:_LOCK_BYTES], signed=True)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered: status, the headers that belong to it, and the body, byte for byte."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
+def check_key(key: str | None) -> str:
+    """The key, if it can be one.
+
+    Raises:
+        KeyMissing: there is none.
+        KeyInvalid: it is too long, or has characters that headers should not have.
+    """
+    if not key:
+        raise KeyMissing
+    if not _VISIBLE.fullmatch(key):
+        raise KeyInvalid
+    return key
+
+
+def begin(conn: Connection, request: KeyedRequest, *, clock: Clock = utc_now) -> Answer | None:
+    """Take the key until the transaction ends; gives the answer that was stored under it, if there is one.
+
+    The lock is a statement of its own: what the second one sees must be later than the lock, or an answer that was
+    committed in between would be missed.
+
+    Raises:
+        KeyInUse: another transaction has it now.
+        KeyReused: the answer belongs to another body.
+    """
+    if not query.flag(conn, "select pg_try_advisory_xact_lock(:lock)", lock=request.lock):
+        raise KeyInUse
+    row = conn.execute(
+        text("""
+            select body_hash, status, headers, body from ops.idempotency_keys
+            where caller = :caller and method = :method and path = :path and idempotency_key = :key
+                and created_at > :since
+        """),
+        {**_names(request), "since": clock() - KEPT},
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.body_hash != request.body_hash:
+        raise KeyReused
+    return Answer(row.status, row.headers, row.body)
+
+
+def store(conn: Connection, request: KeyedRequest, answer: Answer, *, clock: Clock = utc_now) -> None:
+    """Keep the answer, in the transaction of what it tells; one that is older than `KEPT` is replaced."""
+    conn.execute(
+        text("""
+            insert into ops.idempotency_keys
+                (caller, method, path, idempotency_key, body_hash, status, headers, body, created_at)
+            values (:caller, :method, :path, :key, :body_hash, :status, cast(:headers as jsonb), :body, :now)
+            on conflict (caller, method, path, idempotency_key) do update set
+                body_hash = excluded.body_hash, status = excluded.status, headers = excluded.headers,
+                body = excluded.body, created_at = excluded.created_at
+        """),
+        {
+            **_names(request),
+            "body_hash": request.body_hash,
+            "status": answer.status,
+            "headers": json.dumps(dict(answer.headers)),
+            "body": answer.body,
+            "now": clock(),
+        },
+    )
+
+
+def purge(conn: Connection, *, clock: Clock = utc_now, limit: int = 10_000) -> int:
+    """Delete answers that are older than `KEPT`, at most `limit` of them; gives how many."""
+    gone = conn.execute(
+        text("""
+            delete from ops.idempotency_keys where ctid = any(array(
+                select ctid from ops.idempotency_keys where created_at <= :before
+                order by created_at limit :limit for update skip locked
+            ))
+        """),
+        {"before": clock() - KEPT, "limit": limit},
+    )
+    return gone.rowcount
+
+
+def _names(request: KeyedRequest) -> dict[str, object]:
+    return {"caller": request.caller, "method": request.method, "path": request.path, "key": request.key}

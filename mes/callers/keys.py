@@ -1,0 +1,266 @@
+"""Makes, lists and revokes API keys, and says whose a key is; of its secret part, only the hash is kept."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import ClassVar
+
+from sqlalchemy import Connection, text
+
+from mes.callers.model import Caller, NotAuthenticated, Scope
+from mes.clock import Clock, utc_now
+from mes.errors import MesError
+
+LAST_USED_EVERY = timedelta(minutes=1)
+LONGEST_NAME = 100
+
+_ID_BYTES, _SECRET_BYTES = 8, 32
+_KEY = re.compile(rf"mes_([0-9a-f]{{{2 * _ID_BYTES}}})_([0-9a-f]{{{2 * _SECRET_BYTES}}})")
+_SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_OWN_SOURCES = {Scope.SHOP: "shop", Scope.CRM: "crm", Scope.ADMIN: "admin"}
+_RESERVED = frozenset({"shop", "crm", "mes", "admin"})
+
+
+class BadKeyName(MesError):
+    """A key's name is 1 to 100 printable characters."""
+
+    code: ClassVar[str] = "bad_key_name"
+    http_status: ClassVar[int] = 422
+
+
+class BadSource(MesError):
+    """This cannot be the source of a key's orders."""
+
+    code: ClassVar[str] = "bad_source"
+    http_status: ClassVar[int] = 422
+
+
+class BadExpiry(MesError):
+    """A key must expire in the future, and within a hundred years."""
+
+    code: ClassVar[str] = "bad_expiry"
+    http_status: ClassVar[int] = 422
+
+
+class NoSuchKey(MesError):
+    """There is no such key; `mes keys list` shows all."""
+
+    code: ClassVar[str] = "no_such_key"
+    http_status: ClassVar[int] = 404
+
+
+class AmbiguousKeyName(MesError):
+    """Several keys that are not revoked have this name: say which by its id."""
+
+    code: ClassVar[str] = "ambiguous_key_name"
+    http_status: ClassVar[int] = 409
+
+
+class KeyState(StrEnum):
+    """Whether a key can be used."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """A key that was just made; `key` is shown to people once and kept nowhere."""
+
+    key_id: str
+    key: str
+    source: str
+
+
+@dataclass(frozen=True)
+class ListedKey:
+    """What may be told about a key."""
+
+    key_id: str
+    name: str
+    scope: Scope
+    source: str
+    state: KeyState
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Authenticated:
+    """Whose key it is; `use_is_news` when `last_used_at` has not been written for a minute."""
+
+    caller: Caller
+    key_id: str
+    use_is_news: bool
+
+
+def create(
+    conn: Connection,
+    name: str,
+    scope: Scope,
+    *,
+    source: str | None = None,
+    valid_days: int | None = None,
+    clock: Clock = utc_now,
+) -> NewKey:
+    """Make a key, in the caller's transaction.
+
+    Events name the key as their actor. `source`, which its orders carry, is a partner's own, by default its name; the
+    other scopes have theirs. Without `valid_days` it never expires.
+
+    Raises:
+        BadKeyName, BadSource, BadExpiry: says what is wrong with it.
+    """
+    if not (0 < len(name) <= LONGEST_NAME and name.isprintable() and name.strip() == name):
+        raise BadKeyName(name=name[:LONGEST_NAME])
+    source = _source(name, scope, source)
+    now = clock()
+    key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_hex(_SECRET_BYTES)
+    conn.execute(
+        text("""
+            insert into ops.api_keys (key_id, secret_hash, name, scope, caller, created_at, expires_at)
+            values (:key_id, :secret_hash, :name, :scope, :source, :now, :expires_at)
+        """),
+        {
+            "key_id": key_id,
+            "secret_hash": _hash(secret),
+            "name": name,
+            "scope": scope.value,
+            "source": source,
+            "now": now,
+            "expires_at": _expiry(now, valid_days),
+        },
+    )
+    return NewKey(key_id, f"mes_{key_id}_{secret}", source)
+
+
+def every(conn: Connection, *, clock: Clock = utc_now) -> Sequence[ListedKey]:
+    """All keys, oldest first, without their secrets."""
+    now = clock()
+    rows = conn.execute(
+        text("""
+            select key_id, name, scope, caller, created_at, expires_at, revoked_at, last_used_at
+            from ops.api_keys order by created_at, key_id
+        """)
+    )
+    return [
+        ListedKey(
+            key_id=row.key_id,
+            name=row.name,
+            scope=Scope(row.scope),
+            source=row.caller,
+            state=_state(row.revoked_at, row.expires_at, now),
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+            last_used_at=row.last_used_at,
+        )
+        for row in rows
+    ]
+
+
+def revoke(conn: Connection, key: str, *, clock: Clock = utc_now) -> str:
+    """End a key, named by its id or its name, from the commit on; gives its id. Revoked again, it stays revoked.
+
+    Raises:
+        NoSuchKey: none has this id, and none that is not revoked this name.
+        AmbiguousKeyName: several have this name.
+    """
+    rows = conn.execute(
+        text("select key_id from ops.api_keys where key_id = :key or (name = :key and revoked_at is null)"),
+        {"key": key},
+    )
+    found = [str(key_id) for (key_id,) in rows]
+    if not found:
+        raise NoSuchKey(key=key[:LONGEST_NAME])
+    if len(found) > 1 and key not in found:
+        raise AmbiguousKeyName(key=key[:LONGEST_NAME], ids=", ".join(sorted(found)))
+    key_id = key if key in found else found[0]
+    conn.execute(
+        text("update ops.api_keys set revoked_at = coalesce(revoked_at, :now) where key_id = :key_id"),
+        {"key_id": key_id, "now": clock()},
+    )
+    return key_id
+
+
+def authenticate(conn: Connection, key: str, *, clock: Clock = utc_now) -> Authenticated:
+    """Whose key this is.
+
+    Raises:
+        NotAuthenticated: it is no key of ours, or expired or revoked; the answer does not tell which.
+    """
+    parts = _KEY.fullmatch(key)
+    if parts is None:
+        raise NotAuthenticated
+    row = conn.execute(
+        text("""
+            select key_id, secret_hash, name, scope, caller, expires_at, revoked_at, last_used_at
+            from ops.api_keys where key_id = :key_id
+        """),
+        {"key_id": parts[1]},
+    ).one_or_none()
+    now = clock()
+    known = hmac.compare_digest(_hash(parts[2]), row.secret_hash if row is not None else "")
+    if row is None or not known or _state(row.revoked_at, row.expires_at, now) is not KeyState.ACTIVE:
+        raise NotAuthenticated
+    return Authenticated(
+        Caller(row.caller, Scope(row.scope), row.name),
+        row.key_id,
+        use_is_news=row.last_used_at is None or row.last_used_at < now - LAST_USED_EVERY,
+    )
+
+
+def note_use(conn: Connection, key_id: str, *, clock: Clock = utc_now) -> None:
+    """Remember when a key was used, to the minute; nobody waits for another who does the same."""
+    now = clock()
+    conn.execute(
+        text("""
+            update ops.api_keys set last_used_at = :now where key_id in (
+                select key_id from ops.api_keys
+                where key_id = :key_id and (last_used_at is null or last_used_at < :before)
+                for update skip locked
+            )
+        """),
+        {"key_id": key_id, "now": now, "before": now - LAST_USED_EVERY},
+    )
+
+
+def _source(name: str, scope: Scope, source: str | None) -> str:
+    if scope in _OWN_SOURCES:
+        if source not in (None, _OWN_SOURCES[scope]):
+            raise BadSource(f"A key of the scope {scope} always has the source {_OWN_SOURCES[scope]}.", source=source)
+        return _OWN_SOURCES[scope]
+    source = name if source is None else source
+    if not _SOURCE.fullmatch(source):
+        raise BadSource(
+            "A source is 1 to 63 of a-z, 0-9, _ and -, the first a letter or digit; give one with --source.",
+            source=source[:LONGEST_NAME],
+        )
+    if source in _RESERVED:
+        raise BadSource(f"No partner's source may be {', '.join(sorted(_RESERVED))}.", source=source)
+    return source
+
+
+def _expiry(now: datetime, valid_days: int | None) -> datetime | None:
+    if valid_days is None:
+        return None
+    if not 0 < valid_days <= 36_525:  # noqa: PLR2004  a hundred years
+        raise BadExpiry(days=valid_days)
+    return now + timedelta(days=valid_days)
+
+
+def _state(revoked_at: datetime | None, expires_at: datetime | None, now: datetime) -> KeyState:
+    if revoked_at is not None:
+        return KeyState.REVOKED
+    return KeyState.EXPIRED if expires_at is not None and expires_at <= now else KeyState.ACTIVE
+
+
+def _hash(secret: str) -> str:
+    """One round is enough: what has 256 random bits cannot be guessed, however fast the guesses are."""
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,71 @@
+"""A price is the sum of its lines, frozen, and what takes longer is asked for again."""
+
+from decimal import Decimal
+from uuid import UUID
+
+import httpx
+
+from ingest.api import examples
+from mes.pricing import caller_quotes
+from mes.pricing.cost_model import CannotPrice
+from tests.api_server import Api, new_key, place, problem
+
+
+def ask(client: httpx.Client, **changes: object) -> httpx.Response:
+    """A price for the documentation's model."""
+    return client.post("/v1/quotes", json=examples.QUOTE_REQUEST | changes, headers=new_key())
+
+
+def test_a_price_is_the_sum_of_its_lines(shop: httpx.Client) -> None:
+    answer = ask(shop)
+    quote = answer.json()
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["location"] == f"/v1/quotes/{quote['quote_id']}"
+    assert sum(Decimal(line["amount"]) for line in quote["breakdown"]) == Decimal(quote["price"]["amount"])
+    assert quote["price"]["currency"] == "USD"
+    assert {"code", "label", "driver", "quantity", "unit", "rate", "amount"} == quote["breakdown"][0].keys()
+    assert quote | examples.QUOTE_REQUEST == quote
+    assert (quote["findings"], quote["superseded_by"], quote["kernel_version"]) == ([], None, 1)
+
+
+def test_a_price_stays_as_it_was(shop: httpx.Client, admin: httpx.Client, api: Api) -> None:
+    quote = ask(shop).json()
+    api.change("update ops.rate_cards set valid_to = valid_from + interval '1 second'")
+    assert shop.get(f"/v1/quotes/{quote['quote_id']}").json() == quote
+    assert admin.get(f"/v1/quotes/{quote['quote_id']}").json() == quote
+
+
+def test_what_was_ordered_without_a_quote_may_look_at_none_of_it(shop: httpx.Client) -> None:
+    assert place(shop)["items"][0]["quote_id"] is None  # type: ignore[index]
+
+
+def test_a_price_of_what_cannot_be_made_is_refused(shop: httpx.Client) -> None:
+    said = problem(ask(shop, material="brass", quantity=0), 422, "invalid_request")
+    assert [fault["pointer"] for fault in said["errors"]] == ["/material", "/quantity"]  # type: ignore[attr-defined]
+    problem(ask(shop, model_id="0" * 64), 404, "no_such_model")
+
+
+def test_a_price_that_takes_longer_is_asked_for_again(shop: httpx.Client, stranger: httpx.Client, api: Api) -> None:
+    api.change("update ops.geometries set kernel_version = 0")  # as after an update of the kernel
+    answer = ask(shop)
+    assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+    assert int(answer.headers["retry-after"]) >= 1
+    location = answer.headers["location"]
+    pending = shop.get(location)
+    assert (pending.status_code, pending.json(), pending.headers["location"]) == (202, answer.json(), location)
+    problem(stranger.get(location), 404, "no_such_quote")
+    api.change("update ops.geometries set kernel_version = 1")
+    with api.engine.begin() as conn:
+        caller_quotes.complete(conn, UUID(answer.json()["quote_id"]))
+    priced = shop.get(location)
+    assert (priced.status_code, priced.json()["quote_id"]) == (200, answer.json()["quote_id"])
+    assert "location" not in priced.headers
+
+
+def test_a_price_that_never_came_says_why(shop: httpx.Client, api: Api) -> None:
+    api.change("update ops.geometries set kernel_version = 0")
+    answer = ask(shop)
+    with api.engine.begin() as conn:
+        caller_quotes.fail(conn, UUID(answer.json()["quote_id"]), CannotPrice("It is too flat."))
+    said = problem(shop.get(answer.headers["location"]), 422, "quote_failed")
+    assert (said["cause"], said["detail"]) == ("cannot_price", "It is too flat.")
