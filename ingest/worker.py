@@ -1,103 +1,129 @@
-"""Runs the background work of a role until it is told to stop: `python -m ingest.worker --roles refresh`."""
+"""Runs the background work of its roles until it is told to stop: `python -m ingest.worker --roles refresh,pricing`."""
 
 import argparse
+import logging
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
+from procrastinate.exceptions import ConnectorException
+from psycopg import Error as PsycopgError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from ingest import jobs, worker_http
+from ingest.loops import Dispatch, Refresh
 from mes import config
+from mes.config import Settings
 from mes.db import engine
-from mes.db.migrate import ensure_event_partitions
 from mes.errors import MesError
-from mes.lists import refresher
-from mes.observability import logs
+from mes.models.sandbox import Limits
+from mes.models.store import ObjectStore
+from mes.observability import health, logs
+from mes.observability.database_gauges import DatabaseGauges
+from mes.observability.health import Heartbeat, Readiness
+from mes.runtime.location import libpq_url
 
 log = structlog.get_logger(__name__)
-stopping = threading.Event()
 
-# what depends on the clock is looked at this often; partitions are made two months before they are needed
-CLOCKWORK_INTERVAL = timedelta(seconds=5)
-PARTITIONS_AHEAD = timedelta(days=62)
 LONGEST_PAUSE_S = 10.0
-# of a bulk load, the first few say enough
-ORDERS_LOGGED = 20
+_DISPATCH_PAUSE_S = 0.5
+_ROLES = ("refresh", "pricing", "dispatch")
+_AWAY = (DBAPIError, ConnectorException, PsycopgError)
 
 
-class Refresh:
-    """Keeps the order list true: merges dirty orders, flips what becomes late, makes the events' next partitions."""
+@dataclass(frozen=True)
+class Role:
+    """What is done over and over; `step` gives whether there may be more to do at once, else a pause follows."""
 
-    def __init__(self, database: Engine) -> None:
-        self.database = database
-        self.looked_at_clock = datetime.min.replace(tzinfo=UTC)
-
-    def step(self) -> bool:
-        """Do one batch; gives whether there may be more."""
-        now = datetime.now(UTC)
-        if now - self.looked_at_clock >= CLOCKWORK_INTERVAL:
-            with self.database.begin() as conn:
-                refresher.flip_overdue(conn)
-                ensure_event_partitions(conn, now.date(), (now + PARTITIONS_AHEAD).date())
-            self.looked_at_clock = now
-        with self.database.begin() as conn:
-            if not refresher.is_built(conn):
-                return False
-            done = refresher.refresh_batch(conn)
-        if done.orders:
-            shown = [str(order_id) for order_id in done.order_ids[:ORDERS_LOGGED]]
-            log.info("order list refreshed", orders=done.orders, marks=done.marks, order_ids=shown)
-        return done.orders >= refresher.BATCH
-
-
-ROLES: dict[str, Callable[[Engine], Refresh]] = {"refresh": Refresh}
+    name: str
+    step: Callable[[], bool]
+    pause_s: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the asked roles, each in a thread of its own, until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(prog="python -m ingest.worker", description=__doc__)
-    parser.add_argument("--roles", default="refresh", help=f"comma-separated, of: {', '.join(ROLES)}")
-    roles = [role.strip() for role in parser.parse_args(arguments).roles.split(",") if role.strip()]
-    unknown = sorted(set(roles) - set(ROLES))
-    if unknown:
-        parser.error(f"no such role: {', '.join(unknown)}; there are: {', '.join(ROLES)}")
+    names = _asked_roles(arguments)
     settings = config.load()
     logs.configure("worker", settings.log_level)
+    logging.getLogger("procrastinate").setLevel(logging.WARNING)  # of each job we log what came of it
     if settings.database_url is None:
         raise MesError("A worker needs MES_DATABASE_URL; `mes up` sets it for the workers that it starts.")
+    stopping, heartbeat = threading.Event(), Heartbeat()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())
     database = engine.connect(settings.database_url, application="mes-worker")
-    threads = [
-        threading.Thread(target=run, args=(role, ROLES[role](database), settings.refresh_interval_s), name=role)
-        for role in roles
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    threads = [_start(_role(name, settings, database, stopping, heartbeat), stopping, heartbeat) for name in names]
+    server = worker_http.start(
+        settings.host,
+        settings.worker_port,
+        healthz=lambda: health.healthz(heartbeat),
+        readyz=Readiness(settings.database_url),
+        gauges=DatabaseGauges(settings.database_url),
+    )
+    with server:
+        for thread in threads:
+            thread.join()
     database.dispose()
     return 0
 
 
-def run(role: str, work: Refresh, pause_s: float) -> None:
+def run(role: Role, stopping: threading.Event, beat: Callable[[], None]) -> None:
     """Do a role's work until told to stop; a database that is away is waited for, with growing pauses."""
-    log.info("role started", role=role)
+    log.info("role started", role=role.name)
     failures = 0
     while not stopping.is_set():
+        beat()
         try:
-            if work.step():
+            if role.step():
                 continue
             failures = 0
-        except DBAPIError as error:
+        except _AWAY as error:
             failures += 1
-            log.warning("database failed, trying again", role=role, failures=failures, error=str(error.orig))
-        stopping.wait(min(pause_s * 2**failures, LONGEST_PAUSE_S))
-    log.info("role stopped", role=role)
+            log.warning("database failed, trying again", role=role.name, failures=failures, error=_reason(error))
+        stopping.wait(min(role.pause_s * 2**failures, LONGEST_PAUSE_S))
+    log.info("role stopped", role=role.name)
+
+
+def _asked_roles(arguments: Sequence[str] | None) -> list[str]:
+    parser = argparse.ArgumentParser(prog="python -m ingest.worker", description=__doc__)
+    parser.add_argument("--roles", default=",".join(_ROLES), help=f"comma-separated, of: {', '.join(_ROLES)}")
+    asked = dict.fromkeys(name.strip() for name in parser.parse_args(arguments).roles.split(",") if name.strip())
+    if not asked:
+        parser.error(f"name at least one role of: {', '.join(_ROLES)}")
+    if unknown := sorted(set(asked) - set(_ROLES)):
+        parser.error(f"no such role: {', '.join(unknown)}; there are: {', '.join(_ROLES)}")
+    return list(asked)
+
+
+def _role(name: str, settings: Settings, database: Engine, stopping: threading.Event, heartbeat: Heartbeat) -> Role:
+    if name == "refresh":
+        return Role(name, Refresh(database).step, settings.refresh_interval_s)
+    if name == "dispatch":
+        return Role(name, Dispatch(database).step, _DISPATCH_PAUSE_S)
+    bench = jobs.Bench(database, ObjectStore(settings.objects_location), Limits.of(settings))
+    url = libpq_url(settings.database_url or "")
+
+    def work_on_jobs() -> bool:
+        jobs.run(url, bench, stopping, partial(heartbeat.beat, name))
+        return False
+
+    return Role(name, work_on_jobs, settings.refresh_interval_s)
+
+
+def _start(role: Role, stopping: threading.Event, heartbeat: Heartbeat) -> threading.Thread:
+    thread = threading.Thread(target=run, args=(role, stopping, partial(heartbeat.beat, role.name)), name=role.name)
+    heartbeat.expect(role.name, alive=lambda: thread.is_alive() or stopping.is_set())
+    thread.start()
+    return thread
+
+
+def _reason(error: Exception) -> str:
+    return str(error.orig) if isinstance(error, DBAPIError) else str(error.__cause__ or error)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,15 @@ _UTC = pl.Datetime("us", "UTC")
 
 COLUMNS = {
     "order": st.column_config.TextColumn("Order", width=135, pinned=True),
-    "why": st.column_config.TextColumn("Why it is next", width=235),
-    "status": st.column_config.TextColumn("Status", width=105),
+    "why": st.column_config.TextColumn("Why it is next", width=215),
+    "status": st.column_config.TextColumn("Status", width=100),
     "operator": st.column_config.TextColumn(
-        "Operator", help="In whose queue it stands; claimed: only he may move it.", width=115
+        "Operator", help="In whose queue it stands; claimed: only he may move it.", width=100
     ),
-    "customer": st.column_config.TextColumn("Customer", width=135),
+    "customer": st.column_config.TextColumn("Customer", width=110),
     "tier": st.column_config.TextColumn("Tier", width=60),
     "pieces": st.column_config.NumberColumn("Pieces", width=60),
-    "material": st.column_config.TextColumn("Material", width=165),
+    "material": st.column_config.TextColumn("Material", width=140),
     "due": st.column_config.DatetimeColumn("Due (UTC)", format="D MMM YYYY", timezone="UTC", width=95),
     "start": st.column_config.DatetimeColumn(
         "Latest start (UTC)", format="D MMM YYYY, HH:mm", timezone="UTC", width=140

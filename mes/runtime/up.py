@@ -1,7 +1,6 @@
-"""Runs the whole system on this machine: migrates, then supervises the worker, the console and Dagster."""
+"""Runs the whole system on this machine: migrates, then supervises API, worker, console and Dagster."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,22 +9,20 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
 from mes import config
 from mes.config import Settings
 from mes.errors import MesError
-from mes.runtime import embedded, leash, paths, ports, run_marker, run_state, watchdog
+from mes.runtime import embedded, leash, paths, ports, programs, run_marker, run_state, watchdog
 from mes.runtime.embedded import EmbeddedPostgres
+from mes.runtime.environment import environment, prepare_dagster_home
 from mes.runtime.location import Database
 from mes.runtime.process_log import ProcessLog, tail
 from mes.runtime.supervisor import ProcessSpec, Supervisor
 
 log = structlog.get_logger(__name__)
-
-DAGSTER_STORAGE_URL = "MES_DAGSTER_STORAGE_URL"  # read by dagster.yaml
 
 _LOOK_AFTER_DATABASE_S = 1.0
 
@@ -40,8 +37,10 @@ class StepFailed(MesError):
 class Addresses:
     """Where the web processes listen, and what a person should know about it."""
 
+    api: str
     console: str
     dagster: str
+    worker: str
     notes: tuple[str, ...] = ()
 
 
@@ -75,7 +74,7 @@ def prepare(settings: Settings, database: Database) -> None:
 def serve(
     settings: Settings, database: Database, on_ready: Callable[[Addresses], None] = lambda _addresses: None
 ) -> None:
-    """Supervise the worker, the console and Dagster on a prepared database until SIGINT or SIGTERM.
+    """Supervise API, worker, console and Dagster on a prepared database until SIGINT or SIGTERM.
 
     Call it in the main thread; `database` stays the caller's to close.
 
@@ -89,7 +88,7 @@ def serve(
     supervisor: Supervisor
 
     def ready() -> None:
-        urls = {"console": addresses.console, "dagster": addresses.dagster}
+        urls = {"console": addresses.console, "api": addresses.api, "dagster": addresses.dagster}
         run_state.write(settings.home, run_state.RunState(os.getpid(), supervisor.run_id, urls))
         on_ready(addresses)
 
@@ -97,7 +96,7 @@ def serve(
         specs, settings.home / "logs", root, on_ready=ready, on_tick=_looking_after_the_database(settings)
     )
     with run_state.claimed(settings.home, supervisor.run_id):
-        _prepare_dagster_home(settings.home, root)
+        prepare_dagster_home(settings.home, root)
         supervisor.run()
 
 
@@ -107,39 +106,43 @@ def plan(settings: Settings, database: Database) -> tuple[Addresses, list[Proces
     Raises:
         NoFreePort: there is no free port on `settings.host`.
     """
-    console_port = ports.free(settings.host, settings.console_port)
-    dagster_port = ports.free(settings.host, settings.dagster_port, taken=frozenset({console_port}))
-    console, dagster = ports.url(settings.host, console_port), ports.url(settings.host, dagster_port)
-    chosen = (("console", settings.console_port, console_port), ("dagster", settings.dagster_port, dagster_port))
-    notes = tuple(f"Port {want} is taken; {name} uses {got}." for name, want, got in chosen if want != got)
-    env = environment(settings, database)
-    specs = [
-        ProcessSpec("worker", [sys.executable, "-m", "ingest.worker", "--roles", "refresh"], env),
-        ProcessSpec("console", _console(settings.host, console_port), env, ready_url=f"{console}/_stcore/health"),
-        ProcessSpec(
-            "dagster", _dagster_webserver(settings.host, dagster_port), env, ready_url=f"{dagster}/server_info"
-        ),
-        ProcessSpec("dagster-daemon", _dagster_daemon(), env, after=("dagster",)),  # one at a time makes its tables
-    ]
-    return Addresses(console, dagster, notes), specs
-
-
-def environment(settings: Settings, database: Database) -> dict[str, str]:
-    """What child processes need beside ours: all settings, and the database that we resolved, so none starts one."""
-    return {
-        **config.environment(settings),
-        "MES_DATABASE_URL": database.libpq_url,
-        "MES_DAGSTER_DATABASE_URL": database.dagster_libpq_url,
-        DAGSTER_STORAGE_URL: database.dagster_url,
-        "DAGSTER_HOME": str(dagster_home(settings.home)),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "PYTHONUNBUFFERED": "1",
+    wanted = {
+        "api": settings.api_port,
+        "console": settings.console_port,
+        "dagster": settings.dagster_port,
+        "worker": settings.worker_port,
     }
+    chosen: dict[str, int] = {}
+    for name, port in wanted.items():
+        chosen[name] = ports.free(settings.host, port, taken=frozenset(chosen.values()))
+    urls = {name: ports.url(settings.host, port) for name, port in chosen.items()}
+    notes = tuple(
+        f"Port {wanted[name]} is taken; {name} uses {got}." for name, got in chosen.items() if got != wanted[name]
+    )
+    return Addresses(**urls, notes=notes), _specs(settings.host, chosen, urls, environment(settings, database))
 
 
-def dagster_home(home: Path) -> Path:
-    """The folder of Dagster's instance."""
-    return home / "dagster"
+def _specs(host: str, port: dict[str, int], url: dict[str, str], env: dict[str, str]) -> list[ProcessSpec]:
+    return [
+        ProcessSpec(
+            "worker",
+            programs.worker(),
+            {**env, config.variable("worker_port"): str(port["worker"])},
+            ready_url=f"{url['worker']}/readyz",
+        ),
+        ProcessSpec("api", programs.api(host, port["api"]), env, ready_url=f"{url['api']}/readyz"),
+        ProcessSpec(
+            "console", programs.console(host, port["console"]), env, ready_url=f"{url['console']}/_stcore/health"
+        ),
+        ProcessSpec(
+            "dagster",
+            programs.dagster_webserver(host, port["dagster"]),
+            env,
+            ready_url=f"{url['dagster']}/server_info",
+        ),
+        # after the other, since one at a time makes their tables
+        ProcessSpec("dagster-daemon", programs.dagster_daemon(), env, after=("dagster",)),
+    ]
 
 
 def run_step(
@@ -157,7 +160,7 @@ def run_step(
         StepFailed: it ended with an error.
     """
     root = paths.require_repository()
-    _prepare_dagster_home(settings.home, root)
+    prepare_dagster_home(settings.home, root)
     output = ProcessLog(settings.home / "logs" / f"{name}.jsonl", name, on_line=on_line)
     with _guarded_run() as run_id:
         process = subprocess.Popen(
@@ -192,14 +195,6 @@ def _guarded_run() -> Iterator[str]:
         guard.communicate()  # closes its pipe: it looks once more for leftovers, and ends
 
 
-def _prepare_dagster_home(home: Path, root: Path) -> None:
-    folder = dagster_home(home)
-    folder.mkdir(parents=True, exist_ok=True)
-    new = folder / f"dagster.yaml.{os.getpid()}"
-    shutil.copyfile(root / "dagster.yaml", new)
-    new.replace(folder / "dagster.yaml")  # whole at any moment, for a process that reads it meanwhile
-
-
 def _looking_after_the_database(settings: Settings) -> Callable[[], None]:
     """Starts the embedded server again should its keeper have been killed; nothing to do for a configured one."""
     if settings.database_url is not None:
@@ -216,24 +211,3 @@ def _looking_after_the_database(settings: Settings) -> Callable[[], None]:
             server.start()
 
     return look
-
-
-def _console(host: str, port: int) -> list[str]:
-    argv = [sys.executable, "-m", "streamlit", "run", "app/main.py"]
-    argv += ["--server.port", str(port), "--server.address", host, "--server.headless", "true"]
-    # watching thousands of files for edits is for developers
-    return [*argv, "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none"]
-
-
-def _dagster_webserver(host: str, port: int) -> list[str]:
-    argv = [_script("dagster-webserver"), "-m", "pipelines.definitions", "-h", host, "-p", str(port)]
-    return [*argv, "--log-format", "json"]
-
-
-def _dagster_daemon() -> list[str]:
-    return [_script("dagster-daemon"), "run", "-m", "pipelines.definitions", "--log-format", "json"]
-
-
-def _script(name: str) -> str:
-    """A console script of this environment, whether or not that is activated."""
-    return str(Path(sys.executable).with_name(name))

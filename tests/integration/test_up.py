@@ -16,15 +16,14 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.integration.test_main_job import MES
 
-CONSOLE_PORT = 18501
 pytestmark = pytest.mark.timeout(300)
 
 
 class Up:
     """A running `mes up`."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, console_port: int) -> None:
+        self.home, self.console_port = home, console_port
         self.output = home / "up.out"
         home.mkdir(exist_ok=True)
         with self.output.open("wb") as output:
@@ -37,8 +36,10 @@ class Up:
             env={
                 **os.environ,
                 "MES_HOME": str(self.home),
-                "MES_CONSOLE_PORT": str(CONSOLE_PORT),
+                "MES_CONSOLE_PORT": str(self.console_port),
                 "MES_DAGSTER_PORT": "13000",
+                "MES_API_PORT": "18000",
+                "MES_WORKER_PORT": "19100",
             },
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -72,13 +73,13 @@ class Up:
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", CONSOLE_PORT)):
-        yield CONSOLE_PORT
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
-    running = Up(tmp_path / "home")
+def up(tmp_path: Path, taken_port: int) -> Iterator[Up]:
+    running = Up(tmp_path / "home", taken_port)
     yield running
     if running.process.poll() is None:
         running.process.send_signal(signal.SIGTERM)
@@ -108,8 +109,11 @@ def test_everything_comes_up_comes_back_and_goes_away(taken_port: int, up: Up) -
     assert f"Port {taken_port} is taken" in up.output.read_text()
     assert not console.endswith(f":{taken_port}")
     assert _answers(f"{console}/_stcore/health")
-    dagster = next(line.split()[-1] for line in up.output.read_text().splitlines() if line.startswith(" Dagster  "))
-    assert _answers(f"{dagster}/server_info")
+    addresses = {line.split()[0]: line.split()[1] for line in up.output.read_text().splitlines() if "http://" in line}
+    assert _answers(f"{addresses['Dagster']}/server_info")
+    for name in ("API", "worker", "console"):
+        for path in ("healthz", "readyz", "metrics"):
+            assert _answers(f"{addresses[name]}/{path}"), (name, path)
 
     # a second one says that it is running, and where
     second = subprocess.run(
@@ -125,8 +129,8 @@ def test_everything_comes_up_comes_back_and_goes_away(taken_port: int, up: Up) -
     assert console in second.stdout
     assert str(up.process.pid) in second.stdout
 
-    # a killed worker and a killed console come back
-    for part in ("ingest.worker", "streamlit"):
+    # what is killed comes back
+    for part in ("ingest.worker", "ingest.api", "streamlit"):
         victim = next(process for process in up.processes() if part in " ".join(process.cmdline()))
         victim.kill()
 

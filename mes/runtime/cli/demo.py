@@ -50,6 +50,7 @@ def demo(
         _show(summary, time.monotonic() - started, as_json=as_json)
         if not serve:
             return
+        _introduce_people(database)
         try:
             system.serve(settings, database, show)
         except run_state.AlreadyRunning as error:
@@ -109,6 +110,21 @@ def _run_main_job(settings: "Settings", database: "Database") -> "Summary":
             return summarize(conn)
     finally:
         connections.dispose()
+
+
+def _introduce_people(database: "Database") -> None:
+    """Say who may sign in; passwords are shown once, since only their hashes are kept."""
+    from mes.db import engine  # noqa: PLC0415
+    from mes.samples import people  # noqa: PLC0415
+
+    connections = engine.connect(database.url)
+    with connections.begin() as conn:
+        new = people.ensure_demo_people(conn)
+    connections.dispose()
+    for person in new:
+        typer.echo(f"sign in as {person.user_name:<6} ({person.role.value}), password {person.password}")
+    if not new:
+        typer.echo("People sign in as before; `mes users list` names them, `mes users set-password NAME` helps.")
 
 
 def _tell(line: str) -> None:

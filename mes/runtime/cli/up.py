@@ -15,14 +15,16 @@ def register(app: typer.Typer) -> None:
 
 
 def up() -> None:
-    """Start the database, the worker, the console and Dagster; Ctrl-C stops them."""
+    """Start the database, the API, a worker, the console and Dagster; Ctrl-C stops them."""
     from mes import config  # noqa: PLC0415
     from mes.observability import logs  # noqa: PLC0415
     from mes.runtime import run_state  # noqa: PLC0415
     from mes.runtime import up as system  # noqa: PLC0415
+    from mes.runtime.process_log import BACKUPS, MAX_BYTES  # noqa: PLC0415
 
     settings = config.load()
     logs.configure_cli(settings.log_level)
+    logs.keep(settings.home / "logs" / "up.jsonl", "up", MAX_BYTES, BACKUPS)
     try:
         system.up(settings, show)
     except run_state.AlreadyRunning as error:
@@ -36,9 +38,10 @@ def show(addresses: "Addresses") -> None:
 
     table = Table("process", "address", box=None)
     table.add_row("console", addresses.console)
+    table.add_row("API", addresses.api)
     table.add_row("Dagster", addresses.dagster)
-    for name in ("worker", "Dagster daemon"):
-        table.add_row(name, "-")
+    table.add_row("worker", f"{addresses.worker} (health, metrics)")
+    table.add_row("Dagster daemon", "-")
     Console().print(table)
     for note in addresses.notes:
         typer.echo(note)

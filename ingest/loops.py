@@ -1,0 +1,95 @@
+"""The work that comes round by itself: refreshing the order list, sharing work out, sweeping up."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+
+import structlog
+from sqlalchemy import Engine
+
+from mes.callers import idempotency
+from mes.clock import utc_now
+from mes.db.migrate import ensure_event_partitions
+from mes.dispatch import leases, sharing
+from mes.lists import refresher
+from mes.observability import metrics
+from mes.people import sessions
+
+log = structlog.get_logger(__name__)
+
+# what depends on the clock is looked at this often; partitions are made two months before they are needed
+CLOCKWORK_INTERVAL = timedelta(seconds=5)
+SWEEP_INTERVAL = timedelta(minutes=10)
+PARTITIONS_AHEAD = timedelta(days=62)
+# of a bulk load, the first few say enough
+ORDERS_LOGGED = 20
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+class Every:
+    """Does something when an interval has passed since it was done last."""
+
+    def __init__(self, interval: timedelta, work: Callable[[datetime], None]) -> None:
+        self._interval, self._work, self._done_at = interval, work, _LONG_AGO
+
+    def __call__(self) -> None:
+        """Do it if it is due; one that raises is due again at once."""
+        now = utc_now()
+        if now - self._done_at >= self._interval:
+            self._work(now)
+            self._done_at = now
+
+
+class Refresh:
+    """Keeps the order list true: merges dirty orders, flips what becomes late, makes the events' next partitions."""
+
+    def __init__(self, database: Engine) -> None:
+        self._database = database
+        self._clockwork = Every(CLOCKWORK_INTERVAL, self._look_at_clock)
+
+    def step(self) -> bool:
+        """Do one batch; gives whether there may be more."""
+        self._clockwork()
+        began = perf_counter()
+        with self._database.begin() as conn:
+            if not refresher.is_built(conn):
+                return False
+            done = refresher.refresh_batch(conn)
+        if done.orders:
+            metrics.observe_refresh(done.orders, perf_counter() - began, done.lags_s(utc_now()))
+            shown = [str(order_id) for order_id in done.order_ids[:ORDERS_LOGGED]]
+            log.info("order list refreshed", orders=done.orders, marks=done.marks, order_ids=shown)
+        return done.orders >= refresher.BATCH
+
+    def _look_at_clock(self, now: datetime) -> None:
+        with self._database.begin() as conn:
+            refresher.flip_overdue(conn)
+            ensure_event_partitions(conn, now.date(), (now + PARTITIONS_AHEAD).date())
+
+
+class Dispatch:
+    """Keeps work in hands: claims that were never begun return, and what nobody has goes to the least loaded."""
+
+    def __init__(self, database: Engine) -> None:
+        self._database = database
+        self._sweep = Every(SWEEP_INTERVAL, self._sweep_up)
+
+    def step(self) -> bool:
+        """Return and share out one batch; gives whether there may be more."""
+        self._sweep()
+        with self._database.begin() as conn:
+            returned = leases.return_lapsed(conn)
+        with self._database.begin() as conn:
+            shared = sharing.share_out(conn)
+        if returned or shared.order_ids:
+            shown = [str(order_id) for order_id in shared.order_ids[:ORDERS_LOGGED]]
+            log.info("work shared out", orders=len(shared.order_ids), returned=returned, order_ids=shown)
+        return len(shared.order_ids) >= sharing.BATCH
+
+    def _sweep_up(self, now: datetime) -> None:
+        """Forget stored answers and sessions that are past their time."""
+        with self._database.begin() as conn:
+            answers = idempotency.purge(conn)
+            ended = sessions.purge(conn, now)
+        if answers or ended:
+            log.info("swept up", answers=answers, sessions=ended)

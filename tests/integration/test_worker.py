@@ -1,0 +1,131 @@
+"""Workers price what is submitted, take over from those that are killed, and share the work."""
+
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+
+from mes.orders import placing, repository
+from mes.orders.life import Status
+from mes.people import users
+from mes.people.model import Role
+from tests.callers import SHOP, add_model, new_order
+from tests.processes import running_worker
+
+LIMIT_S = 30.0
+
+
+def _place(engine: Engine, number: str, **changes: object) -> UUID:
+    with engine.begin() as conn:
+        return placing.place(conn, SHOP, new_order(number, **changes)).order_id
+
+
+def _eventually(holds: Callable[[], bool]) -> float:
+    began = time.monotonic()
+    while not holds():
+        if time.monotonic() - began > LIMIT_S:
+            raise AssertionError("it did not come about in time")
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def _priced(engine: Engine) -> int:
+    with engine.begin() as conn:
+        return int(conn.execute(text("select count(*) from ops.orders where status = 'PRICE_CALCULATED'")).scalar_one())
+
+
+def _events(engine: Engine, order_id: UUID) -> list[str]:
+    with engine.begin() as conn:
+        return [event.type for event in repository.events(conn, order_id)]
+
+
+def test_a_submitted_order_is_priced_given_to_an_operator_and_listed(marts_engine: Engine, tmp_path: Path) -> None:
+    with marts_engine.begin() as conn:
+        add_model(conn)
+        users.create(conn, "Vera", Role.OPERATOR, "a good long password")
+    with running_worker(marts_engine.url.render_as_string(hide_password=False), tmp_path):
+        order_id = _place(marts_engine, "S-1")
+        _eventually(lambda: _priced(marts_engine) == 1)
+        with marts_engine.begin() as conn:
+            listed = conn.execute(text("select status, assigned_to, total from marts.order_list")).one()
+            order = repository.get(conn, order_id)
+    assert (listed.status, listed.assigned_to) == ("PRICE_CALCULATED", "Vera")
+    assert listed.total is not None
+    assert (order.status, order.version) == (Status.PRICE_CALCULATED, 3)
+    assert _events(marts_engine, order_id) == ["SUBMITTED", "PRICE_CALCULATED", "assigned"]
+
+
+def test_a_doubtful_order_waits_for_a_person(marts_engine: Engine, tmp_path: Path) -> None:
+    with marts_engine.begin() as conn:
+        add_model(conn, closed=False)
+    with running_worker(marts_engine.url.render_as_string(hide_password=False), tmp_path, "pricing"):
+        order_id = _place(marts_engine, "S-1")
+        _eventually(lambda: len(_events(marts_engine, order_id)) == 3)
+    assert _events(marts_engine, order_id) == ["SUBMITTED", "PRICE_CALCULATED", "held"]
+
+
+@pytest.mark.slow
+def test_a_killed_workers_job_is_done_by_another(marts_engine: Engine, tmp_path: Path) -> None:
+    """The first one has the job in its hands when it is killed: it waits for a table that is locked."""
+    url = marts_engine.url.render_as_string(hide_password=False)
+    with marts_engine.begin() as conn:
+        add_model(conn)
+    with ExitStack() as stack:
+        first = stack.enter_context(running_worker(url, tmp_path / "first", "pricing"))
+        with marts_engine.connect() as other, other.begin():
+            other.execute(text("lock table ops.quotes in share mode"))
+            order_id = _place(marts_engine, "S-1")
+            _eventually(lambda: _doing(marts_engine) == 1)
+            first.process.send_signal(signal.SIGKILL)
+            first.process.wait()
+        stack.enter_context(running_worker(url, tmp_path / "second", "pricing"))
+        _eventually(lambda: _priced(marts_engine) == 1)
+    assert _events(marts_engine, order_id) == ["SUBMITTED", "PRICE_CALCULATED"]
+
+
+def _doing(engine: Engine) -> int:
+    with engine.begin() as conn:
+        return int(conn.execute(text("select count(*) from procrastinate_jobs where status = 'doing'")).scalar_one())
+
+
+@pytest.mark.slow
+def test_two_workers_price_sixty_orders_once_each(marts_engine: Engine, tmp_path: Path) -> None:
+    url = marts_engine.url.render_as_string(hide_password=False)
+    with marts_engine.begin() as conn:
+        add_model(conn)
+    with running_worker(url, tmp_path / "first"), running_worker(url, tmp_path / "second"):
+        for number in range(60):
+            _place(marts_engine, f"S-{number}")
+        _eventually(lambda: _priced(marts_engine) == 60)
+        _eventually(lambda: _left(marts_engine) == 0)
+    with marts_engine.begin() as conn:
+        events = conn.execute(
+            text(
+                "select count(*), count(distinct (order_id, sequence)), count(distinct (order_id, type)) "
+                "from ops.order_events"
+            )
+        ).one()
+        quotes = conn.execute(text("select count(*) from ops.quotes")).scalar_one()
+        differing = conn.execute(
+            text("""
+                select count(*) from marts.order_list_live full join marts.order_list as listed using (order_id)
+                where listed.version is distinct from order_list_live.version
+            """)
+        ).scalar_one()
+    assert tuple(events) == (120, 120, 120)
+    assert quotes == 60
+    assert differing == 0
+
+
+def _left(engine: Engine) -> int:
+    with engine.begin() as conn:
+        return int(
+            conn.execute(
+                text("select (select count(*) from ops.dirty_orders) + (select count(*) from procrastinate_jobs)")
+            ).scalar_one()
+        )
