@@ -82,6 +82,8 @@ def cards(database: Database) -> dg.MaterializeResult[None]:
         for name, description in _LIFE.items()
     ],
     name="apply_feeds",
+    # an order of the same number may come by the API in the middle of it; the second time it is there
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=1),
 )
 def orders(database: Database) -> Iterator[dg.MaterializeResult[None]]:
     """Apply landed exports and facts to the orders, in one transaction."""

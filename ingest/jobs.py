@@ -15,6 +15,7 @@ import structlog
 from procrastinate import App, JobContext, PsycopgConnector, RetryStrategy
 from procrastinate.exceptions import ConnectorException, ProcrastinateException
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from mes.dispatch import sharing
 from mes.errors import MesError
@@ -25,6 +26,7 @@ from mes.models.sandbox import Limits
 from mes.models.store import ObjectStore
 from mes.observability import logs, metrics
 from mes.observability.metrics import JobOutcome
+from mes.orders import service
 from mes.pricing import caller_quotes, geometry_store, quotes
 from mes.pricing.geometry import KERNEL_VERSION
 
@@ -38,6 +40,8 @@ _POLL_S = 5.0  # new jobs are notified; this is for a notice that was lost
 _LOOK_S = 0.1  # for the word to stop
 _CONCURRENCY = 2
 # 2, 4, 8, ... 512 s and so on: some nine hours, after which the job is counted as failed and a person looks at it
+HOLD_AFTER = 3  # attempts, some 14 s
+NOT_PRICED = "its price could not be computed ({}); the worker's log says why. Releasing it has it tried again"
 PATIENT = RetryStrategy(max_attempts=14, exponential_wait=2)
 
 
@@ -51,11 +55,25 @@ class Bench:
 
 
 def price_order(context: JobContext, order_id: str) -> None:
-    """Price an order, move or hold it, and put it into an operator's queue; all of it at once, and only once."""
-    with _timed(context, PRICE_ORDER, order_id=order_id), _bench(context).database.begin() as conn:
-        quotes.quote_items(conn, [UUID(order_id)])
-        sharing.share_out(conn, [UUID(order_id)])
-        refresher.refresh_now(conn, [UUID(order_id)])
+    """Price an order, move or hold it, and put it into an operator's queue; all of it at once, and only once.
+
+    One that fails again and again is held, so that a person sees it; releasing it has it tried anew.
+    """
+    database, order = _bench(context).database, UUID(order_id)
+    try:
+        with _timed(context, PRICE_ORDER, order_id=order_id), database.begin() as conn:
+            quotes.quote_items(conn, [order])
+            sharing.share_out(conn, [order])
+            refresher.refresh_now(conn, [order])
+    except OperationalError:  # the database is away: no fault of the order
+        raise
+    except Exception as error:
+        if context.job.attempts < HOLD_AFTER:
+            raise
+        log.exception("order cannot be priced", order_id=order_id)
+        with database.begin() as conn:
+            service.hold(conn, order, quotes.PRICER, NOT_PRICED.format(type(error).__name__))
+            sharing.share_out(conn, [order])
 
 
 def price_quote(context: JobContext, quote_id: str) -> None:

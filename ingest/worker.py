@@ -2,9 +2,11 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +33,11 @@ from mes.runtime.location import libpq_url
 log = structlog.get_logger(__name__)
 
 LONGEST_PAUSE_S = 10.0
+STEADY_S = 60.0  # after so long without a failure, the next pause is short again
 _DISPATCH_PAUSE_S = 0.5
+_MOST_DOUBLINGS = 10
+# jobs in hand at the word to stop are given this long; they are transactions, and other workers take them up again
+_GRACE_S = 5.0
 _ROLES = ("refresh", "pricing", "dispatch")
 _AWAY = (DBAPIError, ConnectorException, PsycopgError)
 
@@ -57,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())
     database = engine.connect(settings.database_url, application="mes-worker")
-    threads = [_start(_role(name, settings, database, stopping, heartbeat), stopping, heartbeat) for name in names]
+    roles = [_role(name, settings, database, stopping, heartbeat) for name in names]
     server = worker_http.start(
         settings.host,
         settings.worker_port,
@@ -65,28 +71,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         readyz=Readiness(settings.database_url),
         gauges=DatabaseGauges(settings.database_url),
     )
-    with server:
-        for thread in threads:
-            thread.join()
+    threads = [_start(role, stopping, heartbeat) for role in roles]
+    stopping.wait()
+    late = time.monotonic() + _GRACE_S
+    for thread in threads:
+        thread.join(max(0.0, late - time.monotonic()))
+    server.close()
+    if any(thread.is_alive() for thread in threads):
+        log.warning("work in hand is left to other workers", roles=[each.name for each in threads if each.is_alive()])
+        os._exit(0)  # threads cannot be stopped: the database undoes what they have begun
     database.dispose()
     return 0
 
 
 def run(role: Role, stopping: threading.Event, beat: Callable[[], None]) -> None:
-    """Do a role's work until told to stop; a database that is away is waited for, with growing pauses."""
+    """Do a role's work until told to stop; after a failure it goes on, with growing pauses."""
     log.info("role started", role=role.name)
-    failures = 0
+    failures, failed_at = 0, 0.0
     while not stopping.is_set():
         beat()
         try:
             if role.step():
                 continue
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other orders must not wait for a restart
+            failures = failures + 1 if time.monotonic() - failed_at < STEADY_S else 1
+            failed_at = time.monotonic()
+            _tell(role, failures, error)
+        else:
             failures = 0
-        except _AWAY as error:
-            failures += 1
-            log.warning("database failed, trying again", role=role.name, failures=failures, error=_reason(error))
-        stopping.wait(min(role.pause_s * 2**failures, LONGEST_PAUSE_S))
+        stopping.wait(min(role.pause_s * 2 ** min(failures, _MOST_DOUBLINGS), LONGEST_PAUSE_S))
     log.info("role stopped", role=role.name)
+
+
+def _tell(role: Role, failures: int, error: Exception) -> None:
+    if isinstance(error, _AWAY):
+        log.warning("database failed, trying again", role=role.name, failures=failures, error=_reason(error))
+    else:
+        log.error("role failed, trying again", role=role.name, failures=failures, exc_info=error)
 
 
 def _asked_roles(arguments: Sequence[str] | None) -> list[str]:
@@ -127,4 +148,8 @@ def _reason(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except MesError as error:
+        log.error("the worker cannot start", code=error.code, reason=str(error))  # noqa: TRY400 - says all there is
+        sys.exit(2)

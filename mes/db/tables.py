@@ -121,6 +121,7 @@ orders = Table(
     Index("ix_orders_source_changed_at", "source", "changed_at", "order_id"),
     Index("ix_orders_source_status_changed_at", "source", "status", "changed_at", "order_id"),
     Index("ix_orders_open_by_operator", "assigned_to", postgresql_where=OPEN_PREDICATE),
+    Index("ix_orders_unpriced", "order_id", postgresql_where=text("status = 'SUBMITTED'")),
     Index("ix_orders_leases", "lease_until", postgresql_where=text("lease_until is not null")),
     Index(
         "ix_orders_becoming_overdue",

@@ -55,8 +55,8 @@ def claim(
 def next_job(conn: Connection, user: str, *, lease: timedelta = LEASE, clock: Clock = utc_now) -> Order | None:
     """Claim what `user` should do next: from his own queue, or else from what nobody has, the least slack first.
 
-    What he has claimed but not begun is given again: nobody hoards. What he gave back is not. None when there is
-    nothing to do for him.
+    What he has claimed but not begun is given again: nobody hoards. What he gave back is not, unless he is the only
+    operator. None when there is nothing to do for him.
 
     Raises:
         NotSignedIn, NotAllowed: he may not work.
@@ -126,7 +126,8 @@ def take_over(
     now = clock()
     begun = order.claimed_by is not None and order.lease_until is None
     taken = replace(order, assigned_to=user, claimed_by=user, lease_until=None if begun else now + lease)
-    event = NewEvent(EventType.TAKEN_OVER, now, _actor(user), reason.strip(), {"from": holder, "to": user})
+    data = {"from": holder, "to": user, "lease_until": taken.lease_until.isoformat() if taken.lease_until else None}
+    event = NewEvent(EventType.TAKEN_OVER, now, _actor(user), reason.strip(), data)
     return repository.change(conn, order, taken, event)
 
 
@@ -164,9 +165,8 @@ def record_claim(conn: Connection, order: Order, user: str, lease: timedelta, cl
     _check_workable(order)
     now = clock()
     claimed = replace(order, assigned_to=user, claimed_by=user, lease_until=now + lease)
-    event = NewEvent(EventType.CLAIMED, now, _actor(user))
-    if order.assigned_to not in {None, user}:
-        event = replace(event, data={"from": order.assigned_to})
+    data = {"from": order.assigned_to, "to": user, "lease_until": (now + lease).isoformat()}
+    event = NewEvent(EventType.CLAIMED, now, _actor(user), data=data)
     return repository.change(conn, order, claimed, event)
 
 
@@ -213,7 +213,13 @@ join ops.orders as orders on orders.order_id = listed.order_id
 where listed.is_open and listed.assigned_to is null
     and (listed.held or listed.status in ({sql_list(SHARED_STATUSES)}))
     and num_nonnulls(orders.assigned_to, orders.claimed_by) = 0 and {_WORKABLE}
-    and orders.given_back_by is distinct from :user
+    and (
+        orders.given_back_by is distinct from :user
+        or not exists (
+            select from ops.users as colleague
+            where colleague.role = 'operator' and colleague.active and colleague.user_name <> :user
+        )
+    )
 order by listed.latest_start_at, listed.order_id limit 1
 for no key update of orders skip locked
 """)

@@ -86,13 +86,22 @@ def refresh_now(conn: Connection, order_ids: Sequence[UUID]) -> None:
         _merge(conn, list(order_ids))
 
 
-def flip_overdue(conn: Connection) -> int:
-    """Mark open orders whose due date has passed; gives how many. An index finds them, whatever the table's size."""
+def flip_overdue(conn: Connection, limit: int = BATCH) -> int:
+    """Mark up to `limit` open orders whose due date has passed; gives how many.
+
+    An index finds them, whatever the table's size. One that is locked is left for the next time: an import may hold it
+    for minutes, and waiting for several would end in a deadlock with whoever takes them in another order.
+    """
     flipped = conn.execute(
         text("""
             update ops.orders set overdue = true, changed_at = now()
-            where not overdue and status not in ('SHIPPED', 'CLOSED', 'CANCELLED') and due_at < now()
-        """)
+            where order_id in (
+                select order_id from ops.orders
+                where not overdue and status not in ('SHIPPED', 'CLOSED', 'CANCELLED') and due_at < now()
+                order by due_at limit :limit for no key update skip locked
+            )
+        """),
+        {"limit": limit},
     )
     return int(flipped.rowcount)
 

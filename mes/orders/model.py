@@ -1,5 +1,6 @@
 """What an order is to the code that moves it: its state, who acts on it, and what can go wrong."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
@@ -50,7 +51,7 @@ class NewEvent:
     occurred_at: datetime
     actor: Actor
     reason: str | None = None
-    data: dict[str, object] | None = None
+    data: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True)

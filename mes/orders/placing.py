@@ -138,6 +138,30 @@ select
 """)
 
 
+# what the order does not say (its tier, when it was placed) cannot differ; exports know neither stones nor engravings
+_AS_EXPORTED = text("""
+with item as (
+    select line, model_id, material, finish, quantity, longest_side_mm, stones, engraving
+    from jsonb_to_recordset(cast(:items as jsonb)) as item(
+        line integer, model_id text, material text, finish text, quantity integer, longest_side_mm numeric(12, 4),
+        stones jsonb, engraving jsonb
+    )
+), kept as (
+    select item.line, model_id, material, finish, quantity, longest_side_mm, stones, engraving
+    from ops.order_items as item join ops.orders using (order_id)
+    where source = :caller and orders.external_id = :external_id
+)
+select
+    customers.external_id = :customer
+    and coalesce(cast(:tier as text) = customers.tier, true)
+    and coalesce(cast(:placed_at_said as timestamptz) = orders.placed_at, true)
+    and orders.due_at is not distinct from :due_at and orders.rush = :rush
+    and not exists ((table item except all table kept) union all (table kept except all table item))
+from ops.orders join ops.customers using (customer_id)
+where orders.source = :caller and orders.external_id = :external_id
+""")
+
+
 def place(conn: Connection, caller: Caller, new: NewOrder, *, clock: Clock = utc_now) -> Placed:
     """Write a new order, SUBMITTED at version 1, in the caller's transaction; a job prices it after the commit.
 
@@ -158,11 +182,17 @@ def place(conn: Connection, caller: Caller, new: NewOrder, *, clock: Clock = utc
         if row.order_id is not None:
             return Placed(row.order_id, created=True)
         if row.existing_id is not None:
-            if row.existing_hash != new.content_hash:
+            same = row.existing_hash == new.content_hash if row.existing_hash else _is_as_exported(conn, values)
+            if not same:
                 raise ExternalIdTaken(external_id=new.external_id, order_id=row.existing_id)
             return Placed(row.existing_id, created=False)
         _refuse(row, new)
     raise AssertionError("an order was neither written, nor there already, nor refused")
+
+
+def _is_as_exported(conn: Connection, values: dict[str, object]) -> bool:
+    """Whether the caller's order of this number, which came by a feed, says what is being said now."""
+    return bool(conn.execute(_AS_EXPORTED, values).scalar_one())
 
 
 def _values(caller: Caller, new: NewOrder, now: datetime) -> dict[str, object]:
@@ -177,6 +207,7 @@ def _values(caller: Caller, new: NewOrder, now: datetime) -> dict[str, object]:
         "tier": new.customer.tier,
         "usual_tier": caller.usual_tier,
         "placed_at": new.placed_at or now,
+        "placed_at_said": new.placed_at,
         "due_at": new.due_at,
         "rush": new.rush,
         "content_hash": new.content_hash,

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from mes.clock import Clock, utc_now
+from mes.jobs import queue
 from mes.orders import life, repository
 from mes.orders.life import EventType, Status, System
 from mes.orders.model import Actor, IllegalTransition, NewEvent, Order, OrderHeld, ReasonMissing, VersionConflict
@@ -42,7 +43,10 @@ def transition(
     moved = replace(order, status=to, status_since=now, lease_until=None)  # work has begun: the claim stays
     if to in life.FINISHED_STATUSES:  # nothing is left to hold, nor to work on
         moved = replace(moved, hold_reason=None, held_by=None, held_since=None, claimed_by=None)
-    return repository.change(conn, order, moved, NewEvent(to, now, by, reason))
+    changed = repository.change(conn, order, moved, NewEvent(to, now, by, reason))
+    if to is Status.SUBMITTED:
+        queue.price_order(conn, order_id)
+    return changed
 
 
 def hold(
@@ -82,7 +86,7 @@ def release(
     expected_version: int | None = None,
     clock: Clock = utc_now,
 ) -> Order:
-    """Let a held order move again; releasing a free order changes nothing.
+    """Let a held order move again; releasing a free order changes nothing. One that waits for its price is priced anew.
 
     Raises:
         NoSuchOrder, VersionConflict: as for `transition`.
@@ -92,7 +96,10 @@ def release(
         return order
     now = clock()
     free = replace(order, hold_reason=None, held_by=None, held_since=None)
-    return repository.change(conn, order, free, NewEvent(EventType.RELEASED, now, by, reason))
+    released = repository.change(conn, order, free, NewEvent(EventType.RELEASED, now, by, reason))
+    if order.status is Status.SUBMITTED:
+        queue.price_order(conn, order_id)
+    return released
 
 
 def write_note(

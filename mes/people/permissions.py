@@ -16,7 +16,6 @@ class Permission(StrEnum):
     HOLD = "hold"  # and release
     NOTE = "note"
     ASSIGN = "assign"  # give an order to anyone, share the open work out
-    SEE_REPORTS = "see_reports"
     MANAGE_USERS = "manage_users"
 
 

@@ -53,11 +53,14 @@ PROBLEMS = {
     "unknown_tier": "The customer's tier has no margin; correct it.",
     "bad_geometry": "The model's volume, area or extents are missing, not above zero or larger than any jewelry; "
     "check that it is closed and that its unit is right.",
+    "too_large": "The price is larger than any that we can keep, so something is wrong with the size or the quantity; "
+    "correct it.",
     "no_stone_rate": "The rate card has no price for one of the stones (cut and size) or for setting it; choose "
     "another size or setting, or add the rate to the card.",
 }
 
 _VOLUME_MAX_MM3 = _AREA_MAX_CM2 = LONGEST_SIDE_MAX_MM**3  # keeps quantities far from what decimals can hold
+_TOTAL_BELOW = 10**12  # USD; `numeric(14, 2)` holds no more
 _ROWS_AT_ONCE = 250_000  # joined rates take about 0.5 kB a row: this keeps them near 125 MB
 _ROWS_WORTH_PLANNING = 1_000  # below, optimising the query takes longer (2 to 4 ms) than it saves
 _ALL, _NONE = pl.QueryOptFlags(), pl.QueryOptFlags.none()
@@ -177,7 +180,7 @@ def _price_part(asked: pl.DataFrame, rates: pl.DataFrame, *, detail: bool) -> pl
         .join(_break_rates(asked.lazy(), rates.lazy()), on=["rate_card", "quantity"], how="left", maintain_order="left")
         .join(stone_lines(asked, rates), on="row", how="left", maintain_order="left")
     )
-    priced = _with_terms(_with_lines(_with_physical(joined)))
+    priced = _within_bounds(_with_terms(_with_lines(_with_physical(joined))))
     chosen = priced.drop("row", *ITEM_SCHEMA) if detail else priced.select(RESULT)
     return chosen.collect(optimizations=_ALL if asked.height > _ROWS_WORTH_PLANNING else _NONE)
 
@@ -266,6 +269,15 @@ def _with_terms(frame: pl.LazyFrame) -> pl.LazyFrame:
     frame = _with_term(frame, MINIMUM, (pl.col("minimum_total") - before).clip(lower_bound=0))
     frame = frame.with_columns(total=(before + pl.col(MINIMUM.amount_column)).cast(MONEY))
     return frame.with_columns(unit_price=cents(pl.col("total").cast(EXACT) / pl.col("quantity")))
+
+
+def _within_bounds(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """No price for what costs more than the database holds."""
+    too_large = (pl.col("total") >= _TOTAL_BELOW).fill_null(value=False)
+    return frame.with_columns(
+        pl.when(too_large).then(pl.lit("too_large")).otherwise(pl.col("problem")).alias("problem"),
+        *(pl.when(~too_large).then(pl.col(name)).alias(name) for name in RESULT if name != "problem"),
+    )
 
 
 def _with_term(frame: pl.LazyFrame, rule: LineRule, base: pl.Expr) -> pl.LazyFrame:

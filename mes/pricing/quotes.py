@@ -1,7 +1,7 @@
 """Gives every item of an order its quote, from dbt's pricing inputs; many at once, by the same definition as one."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -107,25 +107,30 @@ def quote_items(
     cards = rate_store.by_id(conn, inputs["rate_card"].drop_nulls().unique().to_list())
     rates = rate_frame(list(cards.values()))
     problems: dict[str, int] = {}
+    reasons: dict[str, dict[str, str]] = {}
     quotes = 0
     for batch in inputs.iter_slices(BATCH):
         priced = price(batch, rates)
         good = priced.filter(pl.col("problem").is_null())
         _write(conn, good, cards)
-        for problem, count in priced.drop_nulls("problem").group_by("problem").len().iter_rows():
-            problems[problem] = problems.get(problem, 0) + count
+        for order_id, line, problem in priced.drop_nulls("problem").select("order_id", "line", "problem").iter_rows():
+            problems[problem] = problems.get(problem, 0) + 1
+            reasons.setdefault(order_id, {})[str(line)] = PROBLEMS[problem]
         quotes += good.height
         progress(quotes)
-    outcomes = _conclude(conn, ours, clock)
+    outcomes = _conclude(conn, ours, reasons, clock)
     return Quoted(quotes, outcomes["priced"], outcomes["held"], problems)
 
 
 def _lock_open(conn: Connection, order_ids: Sequence[UUID] | None) -> list[UUID]:
-    """Lock the open ones of these orders, or those of all that lack a quote; gives which, in the order of their ids."""
+    """Lock the open ones of these orders, or of all that wait for a price; gives which, by id."""
     finished = [status.value for status in FINISHED_STATUSES]
     which = "order_id = any(:ids)"
     if order_ids is None:
-        which = "order_id in (select order_id from ops.order_items where quote_id is null)"
+        which = """(
+            order_id in (select order_id from ops.order_items where quote_id is null)
+            or status = 'SUBMITTED' and held_since is null
+        )"""
     rows = conn.execute(
         text(f"""
             select order_id from ops.orders
@@ -221,12 +226,14 @@ def _as_json(row: dict[str, Any]) -> str:
     return json.dumps([asdict(line) for line in breakdown(row)], default=str)
 
 
-def _conclude(conn: Connection, open_orders: Sequence[UUID], clock: Clock) -> dict[str, int]:
+def _conclude(
+    conn: Connection, open_orders: Sequence[UUID], reasons: Mapping[str, Mapping[str, str]], clock: Clock
+) -> dict[str, int]:
     """Move or hold the open orders that were looked at; one by one, since each is a decision with its event."""
     done = {"priced": 0, "held": 0}
     for order_id in open_orders:
         order = repository.lock(conn, order_id)
-        total, was, doubts = _state(conn, order_id)
+        total, was, doubts = _state(conn, order_id, reasons.get(str(order_id), {}))
         if (
             total is not None
             and was is not None
@@ -246,7 +253,7 @@ def _conclude(conn: Connection, open_orders: Sequence[UUID], clock: Clock) -> di
     return done
 
 
-def _state(conn: Connection, order_id: UUID) -> tuple[Any, Any, str]:
+def _state(conn: Connection, order_id: UUID, reasons: Mapping[str, str]) -> tuple[Any, Any, str]:
     row = conn.execute(
         text("""
             select
@@ -268,11 +275,17 @@ def _state(conn: Connection, order_id: UUID) -> tuple[Any, Any, str]:
                     when items.facing <> 'outward' then
                         'the model is turned inside out (' || items.facing || '), so its volume and price are a guess'
                     when items.rate_card_id is null then :no_rate_card
-                    when items.quote_id is null then 'there is no price for it: ' || :problems
+                    when items.quote_id is null then 'there is no price for it: '
+                        || coalesce(cast(:reasons as jsonb) ->> cast(items.line as text), :unknown)
                 end as reason
             ) as doubt
             where items.order_id = :order_id
         """),
-        {"order_id": order_id, "no_rate_card": NO_RATE_CARD, "problems": PROBLEMS["bad_geometry"]},
+        {
+            "order_id": order_id,
+            "no_rate_card": NO_RATE_CARD,
+            "reasons": json.dumps(dict(reasons)),
+            "unknown": PROBLEMS["bad_geometry"],
+        },
     ).one()
     return row.total, row.was, row.doubts

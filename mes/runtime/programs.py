@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-DEFAULT_ROLES = "refresh,pricing,dispatch"
+ROLES = ("refresh", "pricing", "dispatch")
+DEFAULT_ROLES = ",".join(ROLES)
 
 
 def api(host: str, port: int) -> list[str]:

@@ -246,6 +246,18 @@ def test_a_changed_urgency_or_tier_is_priced_again(marts_engine: Engine, data_ro
     assert loads.types()[-2:] == ["edited", "repriced"]
 
 
+def test_an_export_takes_no_promised_price_away(marts_engine: Engine, data_root: Path, tmp_path: Path) -> None:
+    """The caller was quoted as a VIP; the export knows the customer as retail."""
+    loads = Loads(Workshop(marts_engine, tmp_path, data_root), tmp_path)
+    loads(_order())
+    with marts_engine.begin() as conn:
+        rate_store.load(conn, rate_cards.load_sample())
+        quotes.quote_items(conn)
+        conn.execute(text("update ops.quotes set caller = 'shop', tier = 'vip'"))
+    loads(_order(updated_at="2018-03-03T08:00:00Z", paid="101.00"))
+    assert loads.workshop.rows("select tier from ops.order_items join ops.quotes using (quote_id)") == [("vip",)]
+
+
 def test_the_lock_of_an_import_is_left_with_it(loads: Loads) -> None:
     loads(_order())
     with loads.workshop.engine.begin() as conn:

@@ -84,6 +84,18 @@ def test_other_content_under_the_same_number_is_refused(conn: Connection, change
     assert _counts(conn) == before
 
 
+def test_an_order_that_came_by_a_feed_is_known_by_what_it_says(conn: Connection) -> None:
+    add_model(conn)
+    first = placing.place(conn, SHOP, new_order(placed_at="2026-11-01T10:00:00Z", due_at="2026-12-01T00:00:00Z"))
+    conn.execute(text("update ops.orders set content_hash = null"))  # as an import writes it
+    for same in ({}, {"placed_at": "2026-11-01T10:00:00Z"}, {"customer": {"external_id": "c-1", "tier": "retail"}}):
+        again = placing.place(conn, SHOP, new_order(due_at="2026-12-01T00:00:00Z", **same))
+        assert again == placing.Placed(first.order_id, created=False)
+    for other in ({"rush": True}, {"due_at": None}, {"item": {"quantity": 2}}, {"placed_at": "2026-11-01T11:00:00Z"}):
+        with pytest.raises(ExternalIdTaken):
+            placing.place(conn, SHOP, new_order(**({"due_at": "2026-12-01T00:00:00Z"} | other)))
+
+
 def test_two_callers_may_use_the_same_numbers(conn: Connection) -> None:
     for caller in (SHOP, PARTNER):
         add_model(conn, caller)

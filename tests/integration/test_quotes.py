@@ -8,13 +8,15 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from mes.orders import repository
-from mes.orders.life import Status
+from mes.orders import repository, service
+from mes.orders.life import Status, System
+from mes.orders.model import Actor
 from mes.pricing import quotes, rate_cards, rate_store
 from mes.pricing.geometry import KERNEL_VERSION
 from tests.orders import PLACED_AT, add_order
 
 MODEL = "a" * 64
+PERSON = Actor(System.MES, "Ada")
 STONE = {"cut": "round", "size_mm": 2.0, "count": 5, "setting": "prong", "supplied_by": "workshop"}
 
 
@@ -210,3 +212,45 @@ def test_as_many_as_are_worth_copying_are_priced_like_few(
             text("select total, breakdown::text, stones::text from ops.quotes where superseded_by is null")
         )
         assert [tuple(row) for row in rows] == [tuple(copied)] * 3
+
+
+def test_a_price_beyond_what_is_kept_holds_its_order_and_no_other(marts_engine: Engine) -> None:
+    """10,000 pieces of 600 mm in platinum: within what may be asked for one by one, some 5 billion tonnes together."""
+    with marts_engine.begin() as conn:
+        _model(conn)
+        huge, usual = add_order(conn, "huge"), add_order(conn, "usual")
+        _item(conn, huge, material="platinum950", quantity=10_000, size=600)
+        _item(conn, usual)
+    assert _quote(marts_engine).problems == {"too_large": 1}
+    with marts_engine.begin() as conn:
+        assert "larger than any" in (repository.get(conn, huge).hold_reason or "")
+        assert repository.get(conn, usual).status is Status.PRICE_CALCULATED
+
+
+@pytest.mark.parametrize("by_job", [True, False])
+def test_an_order_that_was_held_before_its_price_goes_on_once_released(marts_engine: Engine, by_job: bool) -> None:
+    with marts_engine.begin() as conn:
+        _model(conn)
+        rate_store.load(conn, rate_cards.load_sample())
+        order_id = add_order(conn)
+        _item(conn, order_id)
+        service.hold(conn, order_id, PERSON, "look at it")
+        quotes.quote_items(conn)
+        assert repository.get(conn, order_id).status is Status.SUBMITTED
+        service.release(conn, order_id, PERSON)
+        assert conn.execute(text("select args ->> 'order_id' from procrastinate_jobs")).scalar_one() == str(order_id)
+        quotes.quote_items(conn, [order_id] if by_job else None)
+        assert repository.get(conn, order_id).status is Status.PRICE_CALCULATED
+
+
+def test_an_order_priced_while_it_was_being_placed_goes_on_once_submitted(marts_engine: Engine) -> None:
+    with marts_engine.begin() as conn:
+        _model(conn)
+        rate_store.load(conn, rate_cards.load_sample())
+        order_id = add_order(conn, status=Status.INITIATED)
+        _item(conn, order_id)
+        quotes.quote_items(conn)
+        service.transition(conn, order_id, Status.SUBMITTED, Actor(System.SHOP, "shop"))
+        assert conn.execute(text("select args ->> 'order_id' from procrastinate_jobs")).scalar_one() == str(order_id)
+        quotes.quote_items(conn, [order_id])
+        assert repository.get(conn, order_id).status is Status.PRICE_CALCULATED

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from mes.clock import utc_now
 from mes.lists import refresher
-from mes.orders import service
+from mes.orders import repository, service
 from mes.orders.life import Status, System
 from mes.orders.model import Actor
 from tests.orders import add_order
@@ -141,6 +141,18 @@ def test_orders_become_late_when_their_time_comes(marts_engine: Engine) -> None:
     with marts_engine.begin() as conn:
         late = conn.execute(text("select external_id from marts.order_list where late")).scalars().all()
     assert late == ["due"]
+
+
+def test_an_order_that_is_locked_becomes_late_the_next_time(marts_engine: Engine) -> None:
+    with marts_engine.begin() as conn:
+        placed_at = utc_now() - timedelta(days=9)
+        locked, _ = (add_order(conn, number, placed_at=placed_at, due_in=timedelta(days=8)) for number in "ab")
+    with marts_engine.begin() as other, marts_engine.begin() as conn:
+        repository.lock(other, locked)
+        conn.execute(text("set local lock_timeout = '5s'"))
+        assert refresher.flip_overdue(conn) == 1
+    with marts_engine.begin() as conn:
+        assert refresher.flip_overdue(conn) == 1
 
 
 def test_the_list_equals_the_view_after_workers_and_writers_raced(marts_engine: Engine) -> None:

@@ -1,6 +1,7 @@
 """Workers price what is submitted, take over from those that are killed, and share the work."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
+from ingest import worker
 from mes.orders import placing, repository
 from mes.orders.life import Status
 from mes.people import users
@@ -86,6 +88,50 @@ def test_a_killed_workers_job_is_done_by_another(marts_engine: Engine, tmp_path:
         stack.enter_context(running_worker(url, tmp_path / "second", "pricing"))
         _eventually(lambda: _priced(marts_engine) == 1)
     assert _events(marts_engine, order_id) == ["SUBMITTED", "PRICE_CALCULATED"]
+
+
+def test_a_worker_ends_in_time_though_its_job_waits(marts_engine: Engine, tmp_path: Path) -> None:
+    with marts_engine.begin() as conn:
+        add_model(conn)
+    url = marts_engine.url.render_as_string(hide_password=False)
+    with (
+        running_worker(url, tmp_path, "pricing") as running,
+        marts_engine.connect() as other,
+        other.begin(),
+    ):
+        other.execute(text("lock table ops.quotes in share mode"))
+        _place(marts_engine, "S-1")
+        _eventually(lambda: _doing(marts_engine) == 1)
+        running.process.terminate()
+        running.process.wait(timeout=LIMIT_S)  # the lock is still held
+
+
+def test_an_order_that_cannot_be_priced_is_held_and_others_go_on(marts_engine: Engine, tmp_path: Path) -> None:
+    with marts_engine.begin() as conn:
+        add_model(conn)
+    poison = _place(marts_engine, "poison")
+    with marts_engine.begin() as conn:  # what no caller could have said
+        conn.execute(text("update ops.order_items set engraving = '[]'"))
+    _place(marts_engine, "good")
+    with running_worker(marts_engine.url.render_as_string(hide_password=False), tmp_path, "pricing"):
+        _eventually(lambda: _priced(marts_engine) == 1)
+        _eventually(lambda: _events(marts_engine, poison) == ["SUBMITTED", "held"])
+    with marts_engine.begin() as conn:
+        assert "could not be computed" in (repository.get(conn, poison).hold_reason or "")
+
+
+def test_a_role_goes_on_however_often_it_failed(caplog: pytest.LogCaptureFixture) -> None:
+    tries, stopping = 0, threading.Event()
+
+    def fail() -> bool:
+        nonlocal tries
+        tries += 1
+        if tries == 1_100:
+            stopping.set()
+        raise RuntimeError
+
+    worker.run(worker.Role("refresh", fail, 1e-9), stopping, lambda: None)
+    assert tries == 1_100
 
 
 def _doing(engine: Engine) -> int:

@@ -41,7 +41,10 @@ def worker(
     """Run a worker: refresh the order list, price orders, share work out."""
     from mes.runtime import foreground  # noqa: PLC0415
 
-    _run(programs.worker(roles), **(foreground.changed("worker_port", port) if port is not None else {}))
+    asked = [name.strip() for name in roles.split(",") if name.strip()]
+    if not asked or not set(asked) <= set(programs.ROLES):
+        raise typer.BadParameter(f"choose of {', '.join(programs.ROLES)}, separated by commas", param_hint="--roles")
+    _run(programs.worker(",".join(asked)), **(foreground.changed("worker_port", port) if port is not None else {}))
 
 
 def console(*, port: Port = None) -> None:

@@ -160,6 +160,14 @@ def upgrade() -> None:
         schema="ops",
     )
     op.create_index(
+        "ix_orders_unpriced",
+        "orders",
+        ["order_id"],
+        unique=False,
+        schema="ops",
+        postgresql_where=sa.text("status = 'SUBMITTED'"),
+    )
+    op.create_index(
         "ix_orders_leases",
         "orders",
         ["lease_until"],
@@ -198,6 +206,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # dbt's models read what goes; dbt builds them again
+    op.execute("drop schema if exists staging cascade")
+    op.execute("drop schema if exists marts cascade")
     op.drop_column("quotes", "caller", schema="ops")
     op.drop_index("ix_orders_source_status_changed_at", table_name="orders", schema="ops")
     op.drop_index("ix_orders_source_changed_at", table_name="orders", schema="ops")
@@ -206,6 +217,12 @@ def downgrade() -> None:
         table_name="orders",
         schema="ops",
         postgresql_where=sa.text("status not in ('SHIPPED', 'CLOSED', 'CANCELLED')"),
+    )
+    op.drop_index(
+        "ix_orders_unpriced",
+        table_name="orders",
+        schema="ops",
+        postgresql_where=sa.text("status = 'SUBMITTED'"),
     )
     op.drop_index(
         "ix_orders_leases", table_name="orders", schema="ops", postgresql_where=sa.text("lease_until is not null")
