@@ -94,8 +94,10 @@ def run(url: str, bench: Bench, stopping: threading.Event, beat: Callable[[], No
     """Work on the pricing queue until told to stop; jobs begun are finished, or left to other workers after 4 s.
 
     Raises:
-        ConnectorException: the database is away; try again later.
+        ConnectorException, OperationalError: the database is away; try again later.
     """
+    with bench.database.connect():  # or a pool that cannot be filled would wait half a minute before it says so
+        pass
     asyncio.run(_run(url, bench, stopping, beat))
 
 

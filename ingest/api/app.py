@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -68,6 +69,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.bench = Bench(backend.settings.home / "uploads", backend.settings.model_max_bytes)
     app.state.bench.tidy()
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    app.state.readiness_threads = anyio.CapacityLimiter(1)
     yield
     backend.engine.dispose()
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -43,6 +44,10 @@ async def receive_json(request: Request) -> Body:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         return Body(fault=UnsupportedMediaType())
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        return Body(fault=UnsupportedMediaType("Send the body as it is, without a Content-Encoding."))
+    if _charset(request.headers["content-type"]) not in {"utf-8", "utf8", "us-ascii"}:
+        return Body(fault=UnsupportedMediaType("JSON is UTF-8: send it so, with no other charset."))
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > JSON_MAX_BYTES:
         return Body(fault=BodyTooLarge(most=JSON_MAX_BYTES))
@@ -52,6 +57,12 @@ async def receive_json(request: Request) -> Body:
         if len(content) > JSON_MAX_BYTES:
             return Body(fault=BodyTooLarge(most=JSON_MAX_BYTES))
     return Body(bytes(content))
+
+
+def _charset(content_type: str) -> str:
+    message = Message()
+    message["content-type"] = content_type
+    return str(message.get_content_charset("utf-8"))
 
 
 def parse(model: type[Model], content: bytes) -> Model:
@@ -67,7 +78,7 @@ def parse(model: type[Model], content: bytes) -> Model:
         details = error.errors(include_url=False)
         if details[0]["type"] == "json_invalid":
             raise MalformedJson(f"The body is not JSON in UTF-8: {details[0]['ctx']['error']}.") from None
-        raise InvalidRequest([_fault(detail) for detail in details[:_FAULTS_SHOWN]]) from None
+        raise InvalidRequest([_fault(detail) for detail in _true_faults(details)[:_FAULTS_SHOWN]]) from None
     if b"\\u0000" in content and (holders := list(_with_nul(json.loads(content), ""))):
         # JSON allows it, Postgres does not
         detail = "must not hold the character NUL (\\u0000)"
@@ -86,6 +97,12 @@ def parse_query(model: type[Model], values: Mapping[str, Any]) -> Model:
     except ValidationError as error:
         details = error.errors(include_url=False)[:_FAULTS_SHOWN]
     raise InvalidRequest([{"parameter": str(detail["loc"][0]), "detail": _words(detail)} for detail in details])
+
+
+def _true_faults(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without those that only follow from others: a list whose elements are wrong is not too short."""
+    wrong = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
+    return [detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in wrong]
 
 
 def _fault(detail: ErrorDetails) -> dict[str, str]:

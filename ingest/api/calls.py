@@ -25,6 +25,7 @@ from mes.clock import Clock
 from mes.config import Settings
 from mes.errors import MesError
 from mes.models.store import ObjectStore
+from mes.orders.placing import QuotePending
 
 IDEMPOTENCY_KEY, REPLAYED = "idempotency-key", "idempotency-replayed"
 
@@ -38,6 +39,9 @@ _NOT_KEPT = frozenset(
         HTTPStatus.TOO_MANY_REQUESTS,
     }
 )
+
+# nor for these reasons
+_NOT_KEPT_CODES = frozenset({QuotePending.code})
 
 log = structlog.get_logger(__name__)
 bearer = HTTPBearer(
@@ -119,7 +123,8 @@ class Call:
             with conn.begin_nested():
                 return work(conn, caller, content)
         except MesError as error:
-            if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.http_status in _NOT_KEPT:
+            passing = error.http_status in _NOT_KEPT or error.code in _NOT_KEPT_CODES
+            if passing or error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
             return problems.render(error, problems.instance_of(self.request))
 

@@ -1,10 +1,11 @@
 """Answers machines: whether the process lives, whether it can serve, and its metrics."""
 
+import anyio.to_thread
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ingest.api import examples, openapi, shapes
+from ingest.api import examples, openapi, problems, shapes
 from mes.observability import health, metrics
 
 router = APIRouter(tags=["machines"])
@@ -30,10 +31,10 @@ async def healthz() -> Response:
         503: openapi.json_answer(shapes.HealthReport, "Something that it needs is away.", examples.UNREADY),
     },
 )
-def readyz(request: Request) -> Response:
-    """In a thread: it may have to wait for the database."""
-    report: health.Report = request.app.state.readiness()
-    return _answer(report)
+async def readyz(request: Request) -> Response:
+    """In a thread of its own: it may have to wait for the database, but not for the callers who do."""
+    look: health.Readiness = request.app.state.readiness
+    return _answer(await anyio.to_thread.run_sync(look, limiter=request.app.state.readiness_threads))
 
 
 @router.get(
@@ -62,4 +63,5 @@ def prometheus(request: Request) -> Response:
 
 
 def _answer(report: health.Report) -> Response:
-    return Response(report.json(), report.http_status, media_type="application/json")
+    wait = {} if report.ok else {"retry-after": str(problems.RETRY_AFTER_S)}
+    return Response(report.json(), report.http_status, wait, media_type="application/json")

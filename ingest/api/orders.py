@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path
 from pydantic import ConfigDict, Field
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,7 +21,7 @@ from mes.orders import placing, repository, service
 from mes.orders.life import Status
 from mes.orders.model import IllegalTransition, NoSuchOrder, OrderHeld, ReasonMissing, VersionConflict
 from mes.orders.new_order import NewOrder
-from mes.orders.placing import ExternalIdTaken, PlacedInFuture, UnusableQuote
+from mes.orders.placing import ExternalIdTaken, PlacedInFuture, QuotePending, UnusableQuote
 from mes.pricing.options import Part
 
 router = APIRouter(prefix="/v1/orders", tags=["orders"])
@@ -77,6 +77,7 @@ class Transition(Part):
             ExternalIdTaken,
             NoSuchModel,
             UnusableQuote,
+            QuotePending,
             PlacedInFuture,
             keyed=True,
         ),
@@ -103,7 +104,9 @@ def place_order(call: Called, body: JsonBody) -> Response:
     operation_id="listOrders",
     summary="List orders",
     description="The orders that you may see, by their last change, oldest first: an order that changes while you read "
-    "comes again at the end, so nothing is missed. Follow `next_cursor` with the same filters until it is null.",
+    "comes again at the end. Follow `next_cursor` with the same filters until it is null; then ask again with "
+    "`updated_since` set to the last `updated_at` that you saw. With `updated_since`, a change is listed as soon as no "
+    "earlier one can come after it, so none is missed.",
     responses={
         200: openapi.json_answer(shapes.OrderPage, "A page of orders.", examples.ORDER_PAGE),
         **openapi.refusals(*openapi.ANYBODY, BadCursor, InvalidRequest),
@@ -163,6 +166,7 @@ def move_order(call: Called, order_id: OrderId, body: JsonBody) -> Response:
     """Looking whose order it is and moving it are one transaction."""
     with call.transaction() as (conn, caller):
         wanted = parse(Transition, body.read())
+        conn.execute(_SHORT_WAIT)
         moved = _move(call, conn, caller, as_id(order_id, NoSuchOrder), wanted)
     return problems.respond(moved)
 
@@ -184,6 +188,10 @@ def list_events(call: Called, order_id: OrderId) -> Response:
         caller_orders.require_visible(conn, caller, wanted)
         events = repository.events(conn, wanted)
     return problems.respond(shapes.EventList(events=[shapes.Event.of(event) for event in events]).answer())
+
+
+# an import may hold an order for minutes: rather than a thread for each who waits, an answer that says so
+_SHORT_WAIT = text("set local lock_timeout = '1s'")
 
 
 def _move(call: Called, conn: Connection, caller: Caller, order_id: UUID, wanted: Transition) -> Answer:

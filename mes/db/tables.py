@@ -113,7 +113,8 @@ orders = Table(
     ),
     Column("exported_at", TIME, comment="`updated_at` of the export that this order was last updated from."),
     _now("created_at"),
-    _now("changed_at"),
+    # near the commit, where `now()` is the begin of a transaction that may be long
+    Column("changed_at", TIME, nullable=False, server_default=func.clock_timestamp()),
     UniqueConstraint("source", "external_id"),
     CheckConstraint("version >= 1", name="version"),
     CheckConstraint("(hold_reason is null) = (held_since is null)", name="hold"),
@@ -221,6 +222,7 @@ quotes = Table(
         name="fk_quotes_geometry",
     ),
     Index("ix_quotes_order_id_line", "order_id", "line"),
+    Index("ix_quotes_caller_model_id", "caller", "model_id", postgresql_where=text("caller is not null")),
     schema=OPS,
 )
 

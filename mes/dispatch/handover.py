@@ -29,7 +29,8 @@ with wanted as (
     update ops.orders set
         assigned_to = wanted.name, claimed_by = null, lease_until = null,
         given_back_by = case when :gives_back then orders.claimed_by else orders.given_back_by end,
-        version = orders.version + 1, live_from = coalesce(orders.live_from, orders.version + 1), changed_at = now()
+        version = orders.version + 1, live_from = coalesce(orders.live_from, orders.version + 1),
+        changed_at = clock_timestamp()
     from wanted
     where orders.order_id = wanted.order_id and orders.version = wanted.version
     returning orders.order_id, orders.source, orders.external_id, orders.status, orders.version, orders.held_since,

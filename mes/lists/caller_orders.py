@@ -86,6 +86,14 @@ class Page:
     after: Key | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Changes after a key, and before a time."""
+
+    after: Key | None
+    until: datetime | None
+
+
 # one statement, so that an order and its items are of one moment
 _READ = """
     select orders.order_id, orders.source, orders.external_id, status, status_since, version, hold_reason, held_since,
@@ -145,37 +153,59 @@ def require_visible(conn: Connection, caller: Caller, order_id: UUID) -> None:
 
 
 def page(conn: Connection, caller: Caller, chosen: Filter, *, after: Key | None = None, limit: int = 50) -> Page:
-    """The next orders that the caller may see, at most `limit`."""
+    """The next orders that the caller may see, at most `limit`.
+
+    With `updated_since`, only changes that nothing earlier can follow: one that is not committed yet carries a time
+    that has passed, so whoever had read on from a later one would never see it.
+    """
+    window = _Window(after, _settled(conn) if chosen.updated_since is not None else None)
     source = chosen.source if caller.sees_all else caller.name
     if chosen.source not in (None, source):
         return Page((), None)  # others' orders are as good as none
-    keys = _keys(conn, source, chosen, after, limit + 1)
+    keys = _keys(conn, source, chosen, window, limit + 1)
     ids = [key.order_id for key in keys[:limit]]
     orders = [_order(row) for row in conn.execute(_MANY, {"order_ids": ids})] if ids else []
     return Page(orders, keys[limit - 1] if len(keys) > limit else None)
 
 
-def _keys(conn: Connection, source: str | None, chosen: Filter, after: Key | None, limit: int) -> list[Key]:
-    statement = text(_statement(source, chosen, after))
+def _settled(conn: Connection) -> datetime | None:
+    """When the oldest transaction began that is writing now; None when nobody writes. Must be asked before the page.
+
+    Needs the role that writers use, or `pg_read_all_stats`: others' transactions cannot be seen.
+    """
+    oldest: datetime | None = conn.execute(
+        text("""
+            select min(xact_start) from pg_stat_activity
+            where backend_xid is not null and datname = current_database() and pid <> pg_backend_pid()
+        """)
+    ).scalar_one()
+    return oldest
+
+
+def _keys(conn: Connection, source: str | None, chosen: Filter, window: _Window, limit: int) -> list[Key]:
+    statement = text(_statement(source, chosen, window))
     values: dict[str, object] = {
         "source": source,
         "statuses": [status.value for status in chosen.statuses],
         "external_id": chosen.external_id,
         "since": chosen.updated_since,
+        "until": window.until,
         "limit": limit,
     }
-    if after is not None:
-        values |= {"after_at": after.changed_at, "after_id": after.order_id}
+    if window.after is not None:
+        values |= {"after_at": window.after.changed_at, "after_id": window.after.order_id}
     return [Key(row.changed_at, row.order_id) for row in conn.execute(statement, values)]
 
 
-def _statement(source: str | None, chosen: Filter, after: Key | None) -> str:
+def _statement(source: str | None, chosen: Filter, window: _Window) -> str:
     """Reads `limit` keys per source and status from the index that begins with them, then merges."""
     sources = _SOURCES if source is None else _ONE_SOURCE
     conditions = ["orders.source = sources.source"]
     if chosen.updated_since is not None:
         conditions.append("changed_at >= :since")
-    if after is not None:
+    if window.until is not None:
+        conditions.append("changed_at < :until")
+    if window.after is not None:
         conditions.append("(changed_at, order_id) > (:after_at, :after_id)")
     if chosen.external_id is not None:  # unique per source; sorting first would tempt the planner off that index
         conditions.append("external_id = :external_id")

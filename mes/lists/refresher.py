@@ -79,11 +79,20 @@ def refresh_batch(conn: Connection, limit: int = BATCH) -> Refreshed:
 def refresh_now(conn: Connection, order_ids: Sequence[UUID]) -> None:
     """Merge these orders at once, in the caller's transaction: what I just did is on my screen.
 
-    Their marks stay, so the refresher merges them again after the commit; while dbt builds the list, it alone does.
+    Their marks stay, so the refresher merges them again after the commit, and alone those that it is merging just now;
+    while dbt builds the list, it alone does.
     """
     free = "select pg_try_advisory_xact_lock_shared(:key)"
-    if order_ids and is_built(conn) and query.flag(conn, free, key=REFRESH_LOCK):
-        _merge(conn, list(order_ids))
+    if not order_ids or not is_built(conn) or not query.flag(conn, free, key=REFRESH_LOCK):
+        return
+    ours = conn.execute(
+        text("""
+            select order_id from unnest(cast(:ids as uuid[])) as orders (order_id)
+            where pg_try_advisory_xact_lock(hashtextextended(order_id::text, :key))
+        """),
+        {"ids": list(order_ids), "key": REFRESH_LOCK},
+    )
+    _merge(conn, list(ours.scalars()))
 
 
 def flip_overdue(conn: Connection, limit: int = BATCH) -> int:
@@ -94,7 +103,7 @@ def flip_overdue(conn: Connection, limit: int = BATCH) -> int:
     """
     flipped = conn.execute(
         text("""
-            update ops.orders set overdue = true, changed_at = now()
+            update ops.orders set overdue = true, changed_at = clock_timestamp()
             where order_id in (
                 select order_id from ops.orders
                 where not overdue and status not in ('SHIPPED', 'CLOSED', 'CANCELLED') and due_at < now()

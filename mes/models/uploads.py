@@ -52,7 +52,7 @@ def record(conn: Connection, analysis: Analysis) -> None:
 
 
 def get(conn: Connection, caller: Caller, model_id: str) -> UploadedModel:
-    """A model that the caller has sent, or any for one who sees all.
+    """A model that the caller has sent.
 
     Raises:
         NoSuchModel: there is none, or others have sent it.
@@ -60,12 +60,12 @@ def get(conn: Connection, caller: Caller, model_id: str) -> UploadedModel:
     model = conn.execute(
         text("""
             select bytes, format from ops.models
-            where model_id = :model_id and (:sees_all or exists (
+            where model_id = :model_id and exists (
                 select from ops.model_uploads as uploads
                 where uploads.caller = :caller and uploads.model_id = models.model_id
-            ))
+            )
         """),
-        {"model_id": model_id, "caller": caller.name, "sees_all": caller.sees_all},
+        {"model_id": model_id, "caller": caller.name},
     ).one_or_none()
     stored = geometry_store.newest(conn, model_id) if model is not None else None
     if model is None or stored is None:

@@ -21,6 +21,7 @@ from mes.pricing.options import Part, PieceOptions, Tier
 ITEMS_MAX = 200
 LINE_MAX = 10_000
 LONGEST_NAME = 200
+EARLIEST_YEAR, LATEST_YEAR = 1990, 2200
 
 
 def _printable(value: str) -> str:
@@ -74,10 +75,10 @@ class NewOrder(Part):
     @field_validator("placed_at", "due_at")
     @classmethod
     def _in_utc(cls, at: datetime | None) -> datetime | None:
-        try:
-            return at.astimezone(UTC) if at is not None else None
-        except OverflowError:
-            raise ValueError("lies outside the years 1 to 9999") from None
+        """In UTC, and within a lifetime: what is derived from it must be a time as well."""
+        if at is not None and not EARLIEST_YEAR < at.year < LATEST_YEAR:
+            raise ValueError(f"lies outside the years {EARLIEST_YEAR} to {LATEST_YEAR}")
+        return at.astimezone(UTC) if at is not None else None
 
     @field_validator("items")
     @classmethod

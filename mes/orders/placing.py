@@ -41,6 +41,13 @@ class UnusableQuote(MesError):
     http_status: ClassVar[int] = 422
 
 
+class QuotePending(MesError):
+    """This quote has no price yet: ask for it until it has, then place the order again."""
+
+    code: ClassVar[str] = "quote_pending"
+    http_status: ClassVar[int] = 409
+
+
 _QUOTE_FAULTS = {
     "unknown": "You have no quote with this id: ask for one, or leave `quote_id` out.",
     "expired": "The quote is no longer valid: ask for a new one, or leave `quote_id` out.",
@@ -74,7 +81,13 @@ with item as materialized (
     union all
     select line, kind from (
         select item.line, case
-            when quotes.caller is distinct from :caller then 'unknown'
+            when exists (
+                select from ops.quote_requests as pending
+                where pending.quote_id = item.quote_id and pending.caller = :caller and pending.failure is null
+            ) then 'pending'
+            when quotes.quote_id is null or quotes.caller is distinct from :caller and not exists (
+                select from ops.orders as own where own.order_id = quotes.order_id and own.source = :caller
+            ) then 'unknown'
             when quotes.valid_until < :now then 'expired'
             when (
                 quotes.model_id, quotes.material, quotes.finish, quotes.quantity, quotes.longest_side_mm,
@@ -171,6 +184,7 @@ def place(conn: Connection, caller: Caller, new: NewOrder, *, clock: Clock = utc
         ExternalIdTaken: the caller has another order of this number.
         NoSuchModel: an item's model was never uploaded by this caller.
         UnusableQuote: an item's quote is not the caller's, no longer valid, or for something else.
+        QuotePending: it has no price yet.
         PlacedInFuture: `placed_at` is more than five minutes ahead of our clock.
     """
     now = clock()
@@ -227,4 +241,6 @@ def _refuse(row: Row[tuple[object, ...]], new: NewOrder) -> None:
         item = items[fault["line"]]
         if fault["kind"] == NoSuchModel.code:
             raise NoSuchModel(line=item.line, model_id=item.model_id)
+        if fault["kind"] == "pending":
+            raise QuotePending(line=item.line, quote_id=item.quote_id)
         raise UnusableQuote(_QUOTE_FAULTS[fault["kind"]], line=item.line, quote_id=item.quote_id)

@@ -27,7 +27,7 @@ with changed as (
         assigned_to = :assigned_to, claimed_by = :claimed_by, lease_until = :lease_until,
         given_back_by = :given_back_by, note = :note,
         overdue = overdue and cast(:status as ops.order_status) <> all (cast(:finished as ops.order_status[])),
-        live_from = coalesce(live_from, version + 1), changed_at = now()
+        live_from = coalesce(live_from, version + 1), changed_at = clock_timestamp()
     where order_id = :order_id and version = :version
     returning {_COLUMNS}
 ), recorded as (

@@ -102,7 +102,7 @@ def request(conn: Connection, caller: Caller, asked: QuoteRequest, *, clock: Clo
 
 
 def get(conn: Connection, caller: Caller, quote_id: UUID) -> Quote | PendingQuote:
-    """A quote of the caller's (or any, for one who sees all): the same for ever once it has its price.
+    """A quote of the caller's or of his orders (or any, for one who sees all): the same for ever once it has its price.
 
     Raises:
         NoSuchQuote: there is none, or it is another's.
@@ -188,6 +188,18 @@ def _later(conn: Connection, caller: Caller, asked: QuoteRequest) -> PendingQuot
     return PendingQuote(row.quote_id)
 
 
+# the same wish by newer rates or a newer kernel; by the same ones it costs the same, and replaces nothing
+_REPLACE = text("""
+    update ops.quotes set superseded_by = :quote_id
+    where caller = :caller and model_id = :model_id and quote_id <> :quote_id and superseded_by is null
+        and (rate_card_id, kernel_version) is distinct from (:rate_card_id, :kernel_version)
+        and (material, finish, quantity, rush, tier) = (:material, :finish, :quantity, :rush, :tier)
+        and longest_side_mm is not distinct from cast(:longest_side_mm as numeric(12, 4))
+        and stones is not distinct from cast(:stones as jsonb)
+        and engraving is not distinct from cast(:engraving as jsonb)
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class _Wish:
     """Whose wish for a price of what."""
@@ -224,6 +236,7 @@ def _freeze(
         """),
         values,
     ).scalar_one()
+    conn.execute(_REPLACE, values | {"quote_id": frozen})
     return frozen
 
 
@@ -245,7 +258,9 @@ def _quote(conn: Connection, caller: Caller, quote_id: UUID) -> Quote | None:
     row = conn.execute(
         text("""
             select quotes.*, rate_cards.name as rate_card_name from ops.quotes join ops.rate_cards using (rate_card_id)
-            where quote_id = :quote_id and (caller = :caller or :sees_all)
+            where quote_id = :quote_id and (quotes.caller = :caller or :sees_all or exists (
+                select from ops.orders as own where own.order_id = quotes.order_id and own.source = :caller
+            ))
         """),
         {"quote_id": quote_id, "caller": caller.name, "sees_all": caller.sees_all},
     ).one_or_none()

@@ -144,6 +144,9 @@ def test_an_order_of_tomorrow_is_refused(conn: Connection) -> None:
         {"placed_at": "2026-01-01"},
         {"placed_at": "2026-01-02T00:00:00Z", "due_at": "2026-01-01T00:00:00Z"},
         {"due_at": "0001-01-01T00:00:00+14:00"},
+        {"due_at": "0001-01-02T00:00:00Z"},
+        {"due_at": "9999-12-31T23:59:59-14:00"},
+        {"placed_at": "1901-01-01T00:00:00Z"},
         {"unknown": 1},
     ],
 )

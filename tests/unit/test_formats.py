@@ -5,6 +5,7 @@ import io
 import struct
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -467,3 +468,12 @@ def test_the_consortiums_files_are_judged_as_the_core_specification_says(data_ro
             if path.name.startswith("MUSTPASS"):
                 wrong.append(path.name)
     assert wrong == []
+
+
+@pytest.mark.parametrize("header", [b"\0" * 80, b"exported by something".ljust(80, b" ")])
+def test_a_binary_stl_that_is_cut_off_is_called_that_without_a_name(tmp_path: Path, header: bytes) -> None:
+    triangle = np.array([(0, 0, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0)], "<f4").tobytes() + b"\0\0"
+    file = tmp_path / "upload"
+    file.write_bytes(header + (100).to_bytes(4, "little") + triangle * 60 + triangle[:20])
+    with pytest.raises(UnreadableModel, match="cut off"):
+        read_mesh(file)

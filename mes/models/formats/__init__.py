@@ -57,6 +57,14 @@ def _by_hint(data: bytes, suffix: str) -> Mesh:
         return build(*obj.read(data), "obj")
     if suffix == ".stl":
         return build(*(stl.read_ascii(data) if is_text and b"facet" in data.lower() else stl.read_binary(data)), "stl")
-    if data[:2] in {b"\xff\xfe", b"\xfe\xff"} or (data[0:1] == b"\0" and data[2:3] == b"\0"):
+    if _is_utf_16(data):
         raise UnknownFormat("This file is UTF-16 text; save it as UTF-8.")
+    if not is_text and stl.looks_cut_off(data):
+        raise UnreadableModel("This looks like a binary STL file that is cut off; export or send it again.")
     raise UnknownFormat(suffix=suffix)
+
+
+def _is_utf_16(data: bytes) -> bool:
+    """By its mark, or because every second byte of its plain letters is zero."""
+    even, odd = set(data[0:16:2]), set(data[1:16:2])
+    return data[:2] in {b"\xff\xfe", b"\xfe\xff"} or (even == {0}) != (odd == {0})

@@ -17,11 +17,21 @@ _LOOP = re.compile(rb"outer\s+loop\s+" + rb"\s+".join([rb"vertex" + _NUMBER * 3]
 _TEXT_START = re.compile(rb"\s*solid\b", re.IGNORECASE)
 _TEXT_BODY = re.compile(rb"\s(?:facet\s+normal\s|endsolid)", re.IGNORECASE)
 _SNIFFED_BYTES = 4096
+_MOST_PROMISED, _FARTHEST_MM = 100_000_000, 1e7  # beyond, it is some other file's bytes
 
 
 def looks_binary(data: bytes) -> bool:
     """Whether the length is what the triangle count in the header promises, give or take a stray tail."""
     return len(data) > HEADER_BYTES and 0 <= len(data) - HEADER_BYTES - RECORD.itemsize * _count(data) < RECORD.itemsize
+
+
+def looks_cut_off(data: bytes) -> bool:
+    """Whether bytes that are no known format may be the beginning of a binary STL: fewer triangles than it promises."""
+    whole = (len(data) - HEADER_BYTES) // RECORD.itemsize
+    if len(data) < HEADER_BYTES or not whole <= _count(data) <= _MOST_PROMISED:
+        return False
+    corners = np.frombuffer(data, RECORD, whole, HEADER_BYTES)["corners"]
+    return bool(np.isfinite(corners).all() and (np.abs(corners) < _FARTHEST_MM).all())
 
 
 def looks_ascii(data: bytes) -> bool:

@@ -25,5 +25,5 @@ where
     and orders.order_id = affected.order_id and orders.status < 'SHIPPED'
     and customers.customer_id = orders.customer_id
     and item.order_id = affected.order_id and quotes.quote_id = item.quote_id
-    and quotes.caller is null  -- what a caller was promised holds
+    and quotes.order_id is not null  -- what a caller was promised before, holds
     and (quotes.rush, quotes.tier) is distinct from (orders.rush, customers.tier);

@@ -51,7 +51,7 @@ updated as (
         held_since = case when moved.goal < 'SHIPPED' then orders.held_since end,
         claimed_by = case when moved.goal < 'SHIPPED' then orders.claimed_by end,
         lease_until = case when moved.goal = orders.status then orders.lease_until end,
-        changed_at = now()
+        changed_at = clock_timestamp()
     from moved
     where
         orders.order_id = moved.order_id and not moved.is_new

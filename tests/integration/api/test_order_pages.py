@@ -15,7 +15,7 @@ from mes.callers.model import Caller, Scope
 from mes.lists import caller_orders
 from mes.lists.caller_orders import Filter, Key
 from mes.orders.life import Status
-from tests.api_server import place, problem
+from tests.api_server import Api, place, problem
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 CRM = Caller("crm", Scope.CRM, "sales")
@@ -65,6 +65,19 @@ def test_an_order_that_changes_while_one_reads_comes_again(shop: httpx.Client) -
     rest = shop.get("/v1/orders", params={"limit": 9, "cursor": first["next_cursor"]}).json()
     assert [order["order_id"] for order in rest["orders"]] == [ids[2], ids[3], ids[0]]
     assert rest["next_cursor"] is None
+
+
+def test_a_change_is_not_listed_before_an_earlier_one_that_is_still_being_written(shop: httpx.Client, api: Api) -> None:
+    slow, quick = (str(place(shop, f"B-{number}")["order_id"]) for number in range(2))
+    since = {"updated_since": shop.get(f"/v1/orders/{quick}").json()["updated_at"]}
+    change = text("update ops.orders set changed_at = clock_timestamp() where order_id = :id")
+    with api.engine.begin() as conn:
+        conn.execute(change, {"id": slow})
+        shop.post(f"/v1/orders/{quick}/transitions", json={"to": "CANCELLED"})
+        assert shop.get("/v1/orders", params=since).json()["orders"] == []
+        assert len(shop.get("/v1/orders").json()["orders"]) == 2
+    listed = shop.get("/v1/orders", params=since).json()["orders"]
+    assert [order["order_id"] for order in listed] == [slow, quick]
 
 
 def test_what_cannot_be_asked_is_refused(shop: httpx.Client) -> None:
@@ -161,12 +174,14 @@ def test_a_page_reads_no_more_rows_however_many_there_are(
     crowded: Connection, caller: Caller, chosen: Filter, after: Key | None
 ) -> None:
     source = chosen.source if caller.sees_all else caller.name
-    statement = caller_orders._statement(source, chosen, after)
+    until = BEGAN + timedelta(days=9999) if chosen.updated_since is not None else None
+    statement = caller_orders._statement(source, chosen, caller_orders._Window(after, until))
     values: dict[str, object] = {
         "source": source,
         "statuses": [status.value for status in chosen.statuses],
         "external_id": chosen.external_id,
         "since": chosen.updated_since,
+        "until": until,
         "limit": 51,
     }
     if after is not None:

@@ -69,3 +69,44 @@ def test_a_price_that_never_came_says_why(shop: httpx.Client, api: Api) -> None:
         caller_quotes.fail(conn, UUID(answer.json()["quote_id"]), CannotPrice("It is too flat."))
     said = problem(shop.get(answer.headers["location"]), 422, "quote_failed")
     assert (said["cause"], said["detail"]) == ("cannot_price", "It is too flat.")
+
+
+def test_a_quote_is_replaced_by_one_of_newer_rates(shop: httpx.Client, partner: httpx.Client, api: Api) -> None:
+    first, again, others = ask(shop).json(), ask(shop).json(), ask(partner).json()
+    api.change(
+        "insert into ops.rate_cards select 'newer', name, valid_from + interval '1 second', null, card "
+        "from ops.rate_cards order by valid_from desc limit 1"
+    )
+    newer = ask(shop).json()
+    for old in (first, again):
+        assert shop.get(f"/v1/quotes/{old['quote_id']}").json() == old | {"superseded_by": newer["quote_id"]}
+    for current, client in ((newer, shop), (others, partner)):
+        assert client.get(f"/v1/quotes/{current['quote_id']}").json()["superseded_by"] is None
+
+
+def test_the_price_of_an_order_can_be_looked_at_by_whoever_placed_it(
+    shop: httpx.Client, stranger: httpx.Client, api: Api
+) -> None:
+    order = place(shop)
+    asked = ask(shop).json()
+    api.change("update ops.quotes set order_id = :order_id, line = 1, caller = null", order_id=order["order_id"])
+    seen = shop.get(f"/v1/quotes/{asked['quote_id']}")
+    assert seen.json() == asked
+    problem(stranger.get(f"/v1/quotes/{asked['quote_id']}"), 404, "no_such_quote")
+
+
+def test_a_price_larger_than_any_is_refused(shop: httpx.Client) -> None:
+    problem(ask(shop, material="platinum950", quantity=10_000, longest_side_mm=1000.0, stones=[]), 422, "cannot_price")
+
+
+def test_an_order_with_a_quote_that_has_no_price_yet_waits_for_it(shop: httpx.Client, api: Api) -> None:
+    api.change("update ops.geometries set kernel_version = 0")
+    pending = ask(shop).json()
+    item = examples.NEW_ORDER["items"][0] | {"quote_id": pending["quote_id"]}
+    headers = new_key()
+    body = examples.NEW_ORDER | {"items": [item]}
+    problem(shop.post("/v1/orders", json=body, headers=headers), 409, "quote_pending")
+    api.change("update ops.geometries set kernel_version = 1")
+    with api.engine.begin() as conn:
+        caller_quotes.complete(conn, UUID(pending["quote_id"]))
+    assert shop.post("/v1/orders", json=body, headers=headers).status_code == 201

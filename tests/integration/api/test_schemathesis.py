@@ -12,7 +12,7 @@ from tests.api_server import Api, with_model
 # ids of models, quotes and orders that were made up belong to nothing: what is well formed is refused all the same
 NOT_CHECKED = "positive_data_acceptance,ensure_resource_availability,use_after_free"
 REQUESTS_PER_CALL = 40
-TIME_S = 45
+TIME_S = 30
 
 
 @pytest.mark.slow

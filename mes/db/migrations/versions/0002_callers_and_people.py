@@ -200,12 +200,23 @@ def upgrade() -> None:
         ),
         schema="ops",
     )
+    op.create_index(
+        "ix_quotes_caller_model_id",
+        "quotes",
+        ["caller", "model_id"],
+        unique=False,
+        schema="ops",
+        postgresql_where=sa.text("caller is not null"),
+    )
+    op.alter_column("orders", "changed_at", server_default=sa.text("clock_timestamp()"), schema="ops")
     op.create_check_constraint(
         op.f("ck_orders_lease"), "orders", "lease_until is null or claimed_by is not null", schema="ops"
     )
 
 
 def downgrade() -> None:
+    op.alter_column("orders", "changed_at", server_default=sa.text("now()"), schema="ops")
+    op.drop_index("ix_quotes_caller_model_id", table_name="quotes", schema="ops")
     # dbt's models read what goes; dbt builds them again
     op.execute("drop schema if exists staging cascade")
     op.execute("drop schema if exists marts cascade")
