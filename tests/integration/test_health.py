@@ -183,13 +183,20 @@ def test_leases_are_live_or_expired(engine: Engine) -> None:
     assert gauge(samples, "mes_leases", state="expired") == 1
 
 
+# a question that takes longer than it may on a busy machine is asked again
+ATTEMPTS = 10
+
+
 def test_missing_and_locked_tables_silence_their_own_group_only(marts_engine: Engine) -> None:
     with psycopg.connect(libpq_url(url(marts_engine))) as locking:
         locking.execute("drop schema marts cascade")
         locking.commit()
         locking.execute("lock table ops.quarantine in access exclusive mode")
-        samples = scraped(url(marts_engine))
-    up = {group.name: gauge(samples, "mes_database_group_up", group=group.name) for group in GROUPS}
+        for _ in range(ATTEMPTS):
+            samples = scraped(url(marts_engine))
+            up = {group.name: gauge(samples, "mes_database_group_up", group=group.name) for group in GROUPS}
+            if None not in up.values() and up["leases"] and up["refresh"] and up["outbox"]:
+                break
     assert (up["orders"], up["quarantine"]) == (0, 0)
     assert (up["leases"], up["refresh"], up["outbox"]) == (1, 1, 1)
     assert gauge(samples, "mes_database_up") == 1
