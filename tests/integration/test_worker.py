@@ -44,7 +44,8 @@ def _priced(engine: Engine) -> int:
 
 def _listed(engine: Engine) -> tuple[object, ...]:
     with engine.begin() as conn:
-        return tuple(conn.execute(text("select status, assigned_to, total is not null from marts.order_list")).one())
+        row = conn.execute(text("select status, assigned_to, total is not null from marts.order_list")).one_or_none()
+        return tuple(row or ())
 
 
 def _events(engine: Engine, order_id: UUID) -> list[str]:
