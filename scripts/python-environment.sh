@@ -24,11 +24,13 @@ is_ours() {
         .venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null
 }
 
-if ! is_ours; then
+# an installation that was cut short leaves packages in halves, which would pass for installed
+if ! is_ours || [ -e .venv/installing ]; then
     python=$(scripts/find-python.sh)
     echo "making .venv with $python"
     "$python" -m venv --clear .venv
 fi
+touch .venv/installing
 hand_over_pip_settings
 if ! .venv/bin/uv --version >/dev/null 2>&1; then
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
@@ -39,3 +41,4 @@ VIRTUAL_ENV=$PWD/.venv
 export VIRTUAL_ENV
 .venv/bin/uv pip sync --quiet --require-hashes requirements.lock # keeps pip and uv themselves
 .venv/bin/uv pip install --quiet --no-deps --editable .
+rm .venv/installing
