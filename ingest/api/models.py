@@ -101,9 +101,11 @@ def _require_key(call: Call) -> None:
 
 def _claim(call: Call, received: Received) -> Answer | None:
     """The caller's, if the bytes are known; whether they were new to us makes no difference to him."""
-    with call.transaction() as (conn, caller):
+    with call.transaction() as (conn, _):
         if not uploads.is_measured(conn, received.sha256):
             return None
+    call.backend.store.put_model(received.path)  # if the store had lost it, here it is again
+    with call.transaction() as (conn, caller):
         new = uploads.claim(conn, caller, received.sha256)
         model = uploads.get(conn, caller, received.sha256)
     status = 201 if new else 200

@@ -39,6 +39,14 @@ def test_a_model_is_new_to_each_caller_once(
     assert left_over(api) == []
 
 
+def test_bytes_that_the_store_lost_come_back_with_whoever_sends_them(shop: httpx.Client, api: Api) -> None:
+    for stored in (api.settings.home / "objects/models").rglob(examples.MODEL_ID):
+        stored.unlink()
+    answer = shop.post("/v1/models", content=examples.STL.encode(), headers=BYTES)
+    assert answer.status_code == 200
+    assert api.store.exists(f"models/{examples.MODEL_ID[:2]}/{examples.MODEL_ID}")
+
+
 def test_a_doubtful_model_is_taken_with_its_findings(shop: httpx.Client, api: Api) -> None:
     answer = shop.post("/v1/models", content=OPEN_OBJ, headers={"content-type": "model/stl"})
     assert answer.status_code == 201, answer.text
