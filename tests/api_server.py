@@ -1,10 +1,6 @@
 """Runs the API for tests as users do: on a port of its own, for real HTTP clients."""
 
 import itertools
-import os
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -125,31 +121,6 @@ def serving(settings: Settings) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(timeout=_START_LIMIT_S)
-
-
-@contextmanager
-def process(database_url: str, home: Path, **environment: str) -> Iterator[str]:
-    """An API as users run it, in a process of its own; gives its address."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    settings = {
-        "MES_DATABASE_URL": libpq_url(database_url),
-        "MES_HOME": str(home / "home"),
-        "MES_LOG_LEVEL": "WARNING",
-        **environment,
-    }
-    running = subprocess.Popen(
-        [sys.executable, "-m", "ingest.api", "--port", str(port)],
-        cwd=REPOSITORY,
-        env=os.environ | settings,
-        stdin=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/healthz"))
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        running.terminate()
-        running.wait(timeout=_START_LIMIT_S)
 
 
 @cache

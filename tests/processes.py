@@ -62,9 +62,9 @@ def running_worker(database_url: str, home: Path, roles: str = "refresh,pricing,
 
 
 @contextmanager
-def running_api(database_url: str, home: Path) -> Iterator[Program]:
+def running_api(database_url: str, home: Path, **changes: str) -> Iterator[Program]:
     """A process of the sync API."""
-    with running(["-m", "ingest.api", "--port", "{port}"], database_url, home) as program:
+    with running(["-m", "ingest.api", "--port", "{port}"], database_url, home, **changes) as program:
         yield program
 
 

@@ -15,7 +15,8 @@ from ingest.api import examples
 from mes.callers import idempotency
 from mes.callers.idempotency import Answer, KeyedRequest, KeyInUse, KeyReused
 from mes.callers.model import Scope
-from tests.api_server import Api, new_key, new_order, on_database, problem, process, with_model
+from tests.api_server import Api, new_key, new_order, on_database, problem, with_model
+from tests.processes import running_api
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 REQUEST = KeyedRequest("shop", "POST", "/v1/orders", "k-1", b"{}")
@@ -161,12 +162,12 @@ def test_twenty_with_keys_of_their_own_make_one_order_too(shop: httpx.Client, ap
 def test_two_processes_are_one_api(database_url: str, tmp_path: Path) -> None:
     with (
         on_database(database_url) as engine,
-        process(database_url, tmp_path) as one,
-        process(database_url, tmp_path) as two,
+        running_api(database_url, tmp_path) as one,
+        running_api(database_url, tmp_path) as two,
     ):
-        api = Api(one, engine, None, [])  # type: ignore[arg-type]
+        api = Api(one.url, engine, None, [])  # type: ignore[arg-type]
         key = api.key("web shop", Scope.SHOP)
-        clients = [with_model(Api(url, engine, None, []).client(key)) for url in (one, two)]  # type: ignore[arg-type]
+        clients = [with_model(Api(each.url, engine, None, []).client(key)) for each in (one, two)]  # type: ignore[arg-type]
 
         def post(number: int) -> tuple[int, bytes]:
             order = new_order(f"B-{number // 4}")
