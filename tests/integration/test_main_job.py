@@ -10,8 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import Engine, text
 
 from mes.runtime.embedded import EmbeddedPostgres
+from mes.runtime.location import libpq_url
 from tests.conftest import REPOSITORY
 from tests.workshop import write_lines
 
@@ -64,19 +66,26 @@ def test_real_orders_flow_from_the_exports_to_the_list(data_root: Path, tmp_path
         assert conn.execute("select count(*) from ops.outbox").fetchone() == (2,)
 
 
-def test_a_file_that_is_no_feed_fails_the_job_by_its_name_and_touches_nothing(tmp_path: Path) -> None:
+def test_a_file_that_is_no_feed_fails_the_job_by_its_name_and_touches_nothing(
+    marts_engine: Engine, tmp_path: Path
+) -> None:
     feeds = tmp_path / "feeds"
     write_lines(feeds / "shop/orders.jsonl", [b"\x00\x01 no feed"])
-    home = tmp_path / "home"
-    failed = _mes(home, "ingest", "--feeds", str(feeds), "--models", str(tmp_path))
+    database = libpq_url(marts_engine.url.render_as_string(hide_password=False))
+    failed = _mes(
+        tmp_path / "home", "ingest", "--feeds", str(feeds), "--models", str(tmp_path), MES_DATABASE_URL=database
+    )
     assert failed.returncode == 2
     assert "shop/orders.jsonl" in failed.stderr
     assert "Traceback" not in failed.stderr
-    with EmbeddedPostgres(home) as server, psycopg.connect(server.url()) as conn:
-        assert conn.execute("""
-            select (select count(*) from raw.shop_orders) + (select count(*) from ops.orders)
-                + (select count(*) from ops.quarantine)
-        """).fetchone() == (0,)
+    with marts_engine.begin() as conn:
+        left = conn.execute(
+            text("""
+                select (select count(*) from raw.shop_orders) + (select count(*) from ops.orders)
+                    + (select count(*) from ops.quarantine)
+            """)
+        )
+        assert left.scalar_one() == 0
 
 
 @pytest.mark.parametrize(
