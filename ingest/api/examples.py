@@ -3,6 +3,8 @@
 import hashlib
 from typing import Any
 
+from mes.pricing.geometry import KERNEL_VERSION
+
 _CORNERS = (
     ((0, 0, 0), (0, 20, 0), (20, 0, 0)),
     ((0, 0, 0), (20, 0, 0), (0, 0, 20)),
@@ -88,7 +90,7 @@ DOUBTFUL_UPLOAD: dict[str, Any] = {
 }
 MODEL: dict[str, Any] = UPLOADED | {
     "geometry": {
-        "kernel_version": 1,
+        "kernel_version": KERNEL_VERSION,
         "triangles": 4,
         "volume_mm3": 1333.3333333333335,
         "area_mm2": 946.4101615137754,
@@ -118,7 +120,7 @@ QUOTE: dict[str, Any] = QUOTE_REQUEST | {
         }
     ],
     "rate_card": {"version": "3f7a9c21", "name": "Autumn 2026"},
-    "kernel_version": 1,
+    "kernel_version": KERNEL_VERSION,
     "created_at": "2026-11-22T08:15:00Z",
     "valid_until": "2026-12-06T08:15:00Z",
     "findings": [],

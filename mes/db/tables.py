@@ -123,6 +123,7 @@ orders = Table(
     Index("ix_orders_source_status_changed_at", "source", "status", "changed_at", "order_id"),
     Index("ix_orders_open_by_operator", "assigned_to", postgresql_where=OPEN_PREDICATE),
     Index("ix_orders_unpriced", "order_id", postgresql_where=text("status = 'SUBMITTED'")),
+    Index("ix_orders_unapproved", "order_id", postgresql_where=text("status in ('SUBMITTED', 'PRICE_CALCULATED')")),
     Index("ix_orders_leases", "lease_until", postgresql_where=text("lease_until is not null")),
     Index(
         "ix_orders_becoming_overdue",
@@ -160,6 +161,15 @@ geometries = Table(
     Column("open_edges", BigInteger, nullable=False),
     Column("facing", Text, nullable=False),
     Column("unit", Text, comment="Unit that the file states, if it states one."),
+    # from here on null for kernel 1, which did not measure them
+    Column("box_length_mm", Double, comment="Of the oriented box, longest side first."),
+    Column("box_width_mm", Double),
+    Column("box_height_mm", Double),
+    Column("print_height_mm", Double, comment="As its wax is printed best."),
+    Column("support_mm3", Double, comment="Under the overhangs of the wax, as it is printed best."),
+    Column("detail", Double, comment="Total absolute mean curvature over that of a sphere of the same area."),
+    Column("thinnest_mm", Double, comment="Thinnest wall that was met."),
+    Column("measures", JSONB, comment="All measures, faults and thin places included."),
     _now("measured_at"),
     schema=OPS,
 )
@@ -170,6 +180,19 @@ model_uploads = Table(
     Column("caller", Text, primary_key=True, comment="The API caller that sent the bytes, and may use the model."),
     Column("model_id", ForeignKey(models.c.model_id), primary_key=True),
     _now("uploaded_at"),
+    schema=OPS,
+)
+
+pending_models = Table(
+    "pending_models",
+    metadata,
+    Column("model_id", Text, primary_key=True, comment="Its bytes are stored; a worker measures it."),
+    Column("caller", Text, primary_key=True, comment="The API caller that sent it, and waits."),
+    Column("bytes", BigInteger, nullable=False),
+    _now("requested_at"),
+    Column("started_at", TIME, comment="When a worker began to measure it."),
+    Column("failure", JSONB, comment="Code and message, when it turned out to be no model."),
+    CheckConstraint(f"model_id ~ {SHA256_PATTERN}", name="sha256"),
     schema=OPS,
 )
 
@@ -187,6 +210,12 @@ rate_cards = Table(
     Column("valid_to", TIME),
     Column("card", JSONB, nullable=False),
     _now("loaded_at"),
+    Column(
+        "activated_at",
+        TIME,
+        server_default=func.now(),
+        comment="From when on it may be priced with; null: a draft, loaded to look at.",
+    ),
     CheckConstraint("valid_to > valid_from", name="validity"),
     Index("ix_rate_cards_valid_from", "valid_from"),
     schema=OPS,
@@ -213,6 +242,7 @@ quotes = Table(
     Column("total", MONEY, nullable=False),
     Column("currency", Text, nullable=False),
     Column("breakdown", JSONB, nullable=False),
+    Column("levers", JSONB, comment="What would have made it cheaper, and by how much; null where nobody asked."),
     Column("valid_until", TIME, nullable=False),
     Column("superseded_by", UUID),
     _now("created_at"),
@@ -234,6 +264,25 @@ quote_requests = Table(
     Column("request", JSONB, nullable=False, comment="The options as they were asked for."),
     Column("failure", JSONB, comment="Code and message, when no price came of it."),
     _now("created_at"),
+    schema=OPS,
+)
+
+cost_table = Table(
+    "cost_table",
+    metadata,
+    Column("model_id", ForeignKey(models.c.model_id), primary_key=True),
+    Column("material", Text, primary_key=True),
+    Column("finish", Text, primary_key=True),
+    Column("kernel_version", Integer, nullable=False),
+    Column("rate_card_id", Text, nullable=False, comment="The card by which it was last computed."),
+    Column("rates_hash", Text, nullable=False, comment="Of the rates that it depends on: others may move."),
+    Column("mass_g", Double, comment="Of one piece at the model's own size."),
+    Column("material_cost", MONEY, comment="For one piece, before margin and minimum."),
+    Column("work_cost", MONEY),
+    Column("unit_price", MONEY, comment="Of one piece for a retail customer, without rush, stones and engraving."),
+    Column("currency", Text),
+    Column("problem", Text, comment="Why there is no price."),
+    _now("refreshed_at"),
     schema=OPS,
 )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from mes.models.errors import ModelTooMuchMemory, UnreadableModel
 from mes.models.formats import read_mesh
 from mes.models.picture import render
-from mes.pricing.geometry import measure
+from mes.pricing.measure import measure
 
 _MOST_OPEN_FILES = 64
 

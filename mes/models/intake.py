@@ -14,6 +14,7 @@ from mes.models.errors import UnreadableModel
 from mes.models.paths import MissingModel, OutsideModelRoot, resolve_model
 from mes.models.sandbox import Analysis, Limits
 from mes.models.store import ObjectStore
+from mes.pricing import geometry_store
 from mes.pricing.geometry import KERNEL_VERSION
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -84,35 +85,20 @@ def put_objects(store: ObjectStore, file: Path, analysis: Analysis) -> None:
 
 def record(conn: Connection, analysis: Analysis, file_name: str) -> None:
     """Keep what is known of a model whose objects are stored; what is known already stays as it is."""
-    measures = analysis.geometry.as_dict()
-    extents = dict(zip(("extent_x_mm", "extent_y_mm", "extent_z_mm"), measures.pop("extents_mm"), strict=True))
-    values = {
-        "model_id": analysis.sha256,
-        "kernel_version": KERNEL_VERSION,
-        "bytes": analysis.bytes,
-        "format": analysis.format,
-        "file_name": file_name,
-        **measures,
-        **extents,
-    }
     conn.execute(
         text("""
             insert into ops.models (model_id, bytes, format, file_name)
             values (:model_id, :bytes, :format, :file_name)
             on conflict do nothing
         """),
-        values,
+        {
+            "model_id": analysis.sha256,
+            "bytes": analysis.bytes,
+            "format": analysis.format,
+            "file_name": file_name,
+        },
     )
-    conn.execute(
-        text("""
-            insert into ops.geometries (model_id, kernel_version, triangles, volume_mm3, area_mm2,
-                extent_x_mm, extent_y_mm, extent_z_mm, bodies, closed, open_edges, facing, unit)
-            values (:model_id, :kernel_version, :triangles, :volume_mm3, :area_mm2,
-                :extent_x_mm, :extent_y_mm, :extent_z_mm, :bodies, :closed, :open_edges, :facing, :unit)
-            on conflict do nothing
-        """),
-        values,
-    )
+    geometry_store.keep(conn, analysis.sha256, analysis.geometry)
 
 
 def _resolve(root: Path, name: str, measured: Collection[str]) -> tuple[str, Path | None]:

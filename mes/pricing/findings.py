@@ -1,35 +1,203 @@
-"""Says in words what is doubtful about a model, so that a person can decide."""
+"""Says in words what is doubtful about a model, where and how to mend it, so that a person can decide."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mes.pricing.geometry import Geometry
+from mes.pricing.geometry import Fault, FaultKind, Geometry, Point, scaled
+from mes.pricing.materials import MATERIALS, Material
+
+PLACES = 8
+"""As many coordinates are told of one finding."""
+
+SMALLEST_MM, LARGEST_MM = 1.5, 500.0
+"""A stud's pin is longer, a collar smaller: what is not between them was saved in another unit, as a rule."""
+
+LIKELY_MM = (4.0, 300.0)
+"""What the longest side of a piece is once its unit is put right: from a stud to a necklace laid flat."""
+
+THIN_SHARE = 0.02
+"""Share of the area with too thin a wall from which on the piece waits for a person; below, it is an edge or a tip."""
 
 
 class Severity(StrEnum):
-    """How much a finding matters: with an error, the price is a guess and the order waits for a person."""
+    """How much a finding matters: with an error, the price is a guess or the piece cannot be cast, and it waits."""
 
+    INFO = "info"
     WARNING = "warning"
     ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """How large a finding is; `limit` is what it should keep to, where there is one."""
+
+    value: float
+    unit: str
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """One doubtful thing about a model: what kind, how bad, what it is in words, and how to mend it."""
+    """One doubtful thing about a model.
+
+    Attributes:
+        kind: a stable word for programs.
+        severity: how much it matters.
+        message: what it is, in words.
+        advice: how to mend it.
+        measure: how large it is.
+        coordinates: where, some places of it, in the file's own coordinates and unit.
+    """
 
     kind: str
     severity: Severity
     message: str
     advice: str
+    measure: Measure | None = None
+    coordinates: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    one: str
+    many: str
+    unit: str
+    advice: str
+    severity: Severity = Severity.WARNING
+
+
+_RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+_WORDS: dict[FaultKind, _Words] = {
+    "open_edges": _Words(
+        "An edge is open, so the volume and the price are a guess",
+        "{count} edges are open, so the volume and the price are a guess",
+        "edges",
+        "Close the holes at these places and export the model again.",
+        Severity.ERROR,
+    ),
+    "non_manifold_edges": _Words(
+        "An edge is shared by more than two faces",
+        "{count} edges are shared by more than two faces",
+        "edges",
+        "Unite the bodies that touch there, or move them apart.",
+    ),
+    "inverted_bodies": _Words(
+        "A body is turned inside out",
+        "{count} bodies are turned inside out",
+        "bodies",
+        "Flip its faces (recalculate the normals outward).",
+    ),
+    "inconsistent_facing": _Words(
+        "A face looks the other way than its neighbours",
+        "{count} faces look the other way than their neighbours",
+        "faces",
+        "Recalculate the normals so that all faces look outward.",
+    ),
+    "duplicate_faces": _Words(
+        "A face is there twice",
+        "{count} faces are there more than once",
+        "faces",
+        "Remove the doubles.",
+    ),
+    "zero_area_faces": _Words(
+        "A face has no area",
+        "{count} faces have no area",
+        "faces",
+        "Merge the vertices that coincide; nothing else hangs on it.",
+        Severity.INFO,
+    ),
+    "hairline_gaps": _Words(
+        "A hairline gap runs between faces that should meet",
+        "Hairline gaps run along {count} edges of faces that should meet",
+        "edges",
+        "Merge the vertices along the gaps.",
+    ),
+    "floating_specks": _Words(
+        "A speck floats beside the piece",
+        "{count} specks float beside the piece",
+        "bodies",
+        "Remove them: they are cast as loose crumbs, or not at all.",
+    ),
+}
+_HEALED = "; measured as if it were mended"
+_UNITS = (("centimetres", 10.0), ("inches", 25.4), ("metres", 1000.0))
 
 
 def of_geometry(geometry: Geometry) -> list[Finding]:
-    """What is doubtful about a model of this geometry; empty when nothing is."""
-    found = []
-    if not geometry.closed:
-        message = f"The model is open at {geometry.open_edges} edges, so its volume and price are a guess."
-        found.append(Finding("open_edges", Severity.ERROR, message, "Close the holes."))
-    if geometry.facing != "outward":
-        message = f"The model is turned inside out ({geometry.facing}), so its volume and price are a guess."
-        found.append(Finding("inside_out", Severity.ERROR, message, "Flip its faces."))
-    return found
+    """What is doubtful about a model, whatever it is cast in, the worst first; empty when nothing is."""
+    return _worst_first([*_of_faults(geometry), *_of_size(geometry)])
+
+
+def of_piece(geometry: Geometry, material: str, longest_side_mm: float | None = None) -> list[Finding]:
+    """What is doubtful about a piece of this model in a metal and a size, the worst first.
+
+    Args:
+        geometry: of the model, at its own size.
+        material: what it is cast in, which says how thin a wall may be.
+        longest_side_mm: size of the piece; None for the model's own.
+    """
+    piece = scaled(geometry, longest_side_mm) if longest_side_mm and max(geometry.extents_mm) > 0 else geometry
+    return _worst_first([*_of_faults(piece), *_of_size(piece), *_thin_walls(piece, MATERIALS[material])])
+
+
+def _of_faults(geometry: Geometry) -> Iterator[Finding]:
+    for fault in geometry.faults:
+        yield _of_fault(fault)
+    if not geometry.closed and not any(fault.kind == "open_edges" for fault in geometry.faults):
+        yield _of_fault(Fault("open_edges", geometry.open_edges))
+
+
+def _of_fault(fault: Fault) -> Finding:
+    words = _WORDS[fault.kind]
+    said = words.one if fault.count == 1 else words.many.format(count=f"{fault.count:,}")
+    return Finding(
+        kind=fault.kind,
+        severity=Severity.INFO if fault.healed else words.severity,
+        message=f"{said}{_HEALED if fault.healed else ''}.",
+        advice=words.advice,
+        measure=Measure(fault.size_mm, "mm") if fault.size_mm is not None else Measure(fault.count, words.unit, 0),
+        coordinates=fault.places[:PLACES],
+    )
+
+
+def _of_size(geometry: Geometry) -> Iterator[Finding]:
+    """A size that no jewelry has, with the unit that the file was probably saved in."""
+    longest = max(geometry.extents_mm)
+    if SMALLEST_MM <= longest <= LARGEST_MM:
+        return
+    guess = ""
+    if longest < SMALLEST_MM:
+        guess = next((f": {unit}?" for unit, mm in _UNITS if LIKELY_MM[0] <= longest * mm <= LIKELY_MM[1]), ".")
+    elif LIKELY_MM[0] <= longest / 1000.0 <= LIKELY_MM[1]:
+        guess = ": micrometres?"
+    yield Finding(
+        kind="unlikely_unit",
+        severity=Severity.WARNING,
+        message=f"The model is only {longest:.3g} mm long{guess}"
+        if longest < SMALLEST_MM
+        else f"The model is {longest:,.0f} mm long{guess or ', which no jewelry is.'}",
+        advice="Save it in millimetres, or ask for a size with longest_side_mm.",
+        measure=Measure(longest, "mm", SMALLEST_MM if longest < SMALLEST_MM else LARGEST_MM),
+    )
+
+
+def _thin_walls(piece: Geometry, material: Material) -> Iterator[Finding]:
+    least = float(material.min_wall_mm)
+    if piece.walls is None or piece.walls.thinnest_mm >= least:
+        return
+    share = piece.walls.share_below(least)
+    thin = [place for place in piece.walls.places if place.thickness_mm < least]
+    yield Finding(
+        kind="thin_walls",
+        severity=Severity.ERROR if share >= THIN_SHARE else Severity.WARNING,
+        message=f"{share:.1%} of the surface has a wall under {least:g} mm, which {material.label} needs to fill the "
+        f"mould; the thinnest is {piece.walls.thinnest_mm:.2f} mm.",
+        advice=f"Make the walls at least {least:g} mm thick there, or choose a larger size or another metal.",
+        measure=Measure(piece.walls.thinnest_mm, "mm", least),
+        coordinates=tuple(place.at for place in thin[:PLACES]),
+    )
+
+
+def _worst_first(findings: list[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: _RANK[finding.severity])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mes.models.errors import ModelTooLarge, NotAMesh, UnknownFormat, UnreadableModel
 from mes.models.formats import package, read_mesh, threemf
 from mes.models.mesh import Mesh
-from mes.pricing.geometry import measure
+from mes.pricing.measure import measure
 
 CORNERS = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
 QUADS = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]

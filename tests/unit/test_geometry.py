@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from mes.models.errors import NotAMesh
 from mes.models.formats import read_mesh
 from mes.models.mesh import build
-from mes.pricing.geometry import Geometry, measure, scaled
+from mes.pricing.geometry import Geometry, scaled
+from mes.pricing.measure import measure
 
 CUBE = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
 QUADS = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]

@@ -8,6 +8,7 @@ import httpx
 from ingest.api import examples
 from mes.pricing import caller_quotes
 from mes.pricing.cost_model import CannotPrice
+from mes.pricing.geometry import KERNEL_VERSION
 from tests.api_server import Api, new_key, place, problem
 
 
@@ -25,7 +26,7 @@ def test_a_price_is_the_sum_of_its_lines(shop: httpx.Client) -> None:
     assert quote["price"]["currency"] == "USD"
     assert {"code", "label", "driver", "quantity", "unit", "rate", "amount"} == quote["breakdown"][0].keys()
     assert quote | examples.QUOTE_REQUEST == quote
-    assert (quote["findings"], quote["superseded_by"], quote["kernel_version"]) == ([], None, 1)
+    assert (quote["findings"], quote["superseded_by"], quote["kernel_version"]) == ([], None, KERNEL_VERSION)
 
 
 def test_a_price_stays_as_it_was(shop: httpx.Client, admin: httpx.Client, api: Api) -> None:

@@ -1,0 +1,159 @@
+"""Prices in under a second: more measures, models that wait, drafts of rate cards, unit costs, levers.
+
+Revision: 0004, after 0003
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "pending_models",
+        sa.Column("model_id", sa.Text(), nullable=False, comment="Its bytes are stored; a worker measures it."),
+        sa.Column("caller", sa.Text(), nullable=False, comment="The API caller that sent it, and waits."),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("requested_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column(
+            "started_at", sa.DateTime(timezone=True), nullable=True, comment="When a worker began to measure it."
+        ),
+        sa.Column(
+            "failure",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=True,
+            comment="Code and message, when it turned out to be no model.",
+        ),
+        sa.CheckConstraint("model_id ~ '^[0-9a-f]{64}$'", name=op.f("ck_pending_models_sha256")),
+        sa.PrimaryKeyConstraint("model_id", "caller", name=op.f("pk_pending_models")),
+        schema="ops",
+    )
+    op.create_table(
+        "cost_table",
+        sa.Column("model_id", sa.Text(), nullable=False),
+        sa.Column("material", sa.Text(), nullable=False),
+        sa.Column("finish", sa.Text(), nullable=False),
+        sa.Column("kernel_version", sa.Integer(), nullable=False),
+        sa.Column("rate_card_id", sa.Text(), nullable=False, comment="The card by which it was last computed."),
+        sa.Column("rates_hash", sa.Text(), nullable=False, comment="Of the rates that it depends on: others may move."),
+        sa.Column("mass_g", sa.Double(), nullable=True, comment="Of one piece at the model's own size."),
+        sa.Column(
+            "material_cost",
+            sa.Numeric(precision=14, scale=2),
+            nullable=True,
+            comment="For one piece, before margin and minimum.",
+        ),
+        sa.Column("work_cost", sa.Numeric(precision=14, scale=2), nullable=True),
+        sa.Column(
+            "unit_price",
+            sa.Numeric(precision=14, scale=2),
+            nullable=True,
+            comment="Of one piece for a retail customer, without rush, stones and engraving.",
+        ),
+        sa.Column("currency", sa.Text(), nullable=True),
+        sa.Column("problem", sa.Text(), nullable=True, comment="Why there is no price."),
+        sa.Column("refreshed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["model_id"], ["ops.models.model_id"], name=op.f("fk_cost_table_model_id")),
+        sa.PrimaryKeyConstraint("model_id", "material", "finish", name=op.f("pk_cost_table")),
+        schema="ops",
+    )
+    op.add_column(
+        "geometries",
+        sa.Column("box_length_mm", sa.Double(), nullable=True, comment="Of the oriented box, longest side first."),
+        schema="ops",
+    )
+    op.add_column("geometries", sa.Column("box_width_mm", sa.Double(), nullable=True), schema="ops")
+    op.add_column("geometries", sa.Column("box_height_mm", sa.Double(), nullable=True), schema="ops")
+    op.add_column(
+        "geometries",
+        sa.Column("print_height_mm", sa.Double(), nullable=True, comment="As its wax is printed best."),
+        schema="ops",
+    )
+    op.add_column(
+        "geometries",
+        sa.Column(
+            "support_mm3", sa.Double(), nullable=True, comment="Under the overhangs of the wax, as it is printed best."
+        ),
+        schema="ops",
+    )
+    op.add_column(
+        "geometries",
+        sa.Column(
+            "detail",
+            sa.Double(),
+            nullable=True,
+            comment="Total absolute mean curvature over that of a sphere of the same area.",
+        ),
+        schema="ops",
+    )
+    op.add_column(
+        "geometries",
+        sa.Column("thinnest_mm", sa.Double(), nullable=True, comment="Thinnest wall that was met."),
+        schema="ops",
+    )
+    op.add_column(
+        "geometries",
+        sa.Column(
+            "measures",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=True,
+            comment="All measures, faults and thin places included.",
+        ),
+        schema="ops",
+    )
+    op.create_index(
+        "ix_orders_unapproved",
+        "orders",
+        ["order_id"],
+        unique=False,
+        schema="ops",
+        postgresql_where=sa.text("status in ('SUBMITTED', 'PRICE_CALCULATED')"),
+    )
+    op.add_column(
+        "quotes",
+        sa.Column(
+            "levers",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=True,
+            comment="What would have made it cheaper, and by how much; null where nobody asked.",
+        ),
+        schema="ops",
+    )
+    op.add_column(
+        "rate_cards",
+        sa.Column(
+            "activated_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=True,
+            comment="From when on it may be priced with; null: a draft, loaded to look at.",
+        ),
+        schema="ops",
+    )
+    op.execute("update ops.rate_cards set activated_at = loaded_at")
+
+
+def downgrade() -> None:
+    op.drop_column("rate_cards", "activated_at", schema="ops")
+    op.drop_column("quotes", "levers", schema="ops")
+    op.drop_index(
+        "ix_orders_unapproved",
+        table_name="orders",
+        schema="ops",
+        postgresql_where=sa.text("status in ('SUBMITTED', 'PRICE_CALCULATED')"),
+    )
+    op.drop_column("geometries", "measures", schema="ops")
+    op.drop_column("geometries", "thinnest_mm", schema="ops")
+    op.drop_column("geometries", "detail", schema="ops")
+    op.drop_column("geometries", "support_mm3", schema="ops")
+    op.drop_column("geometries", "print_height_mm", schema="ops")
+    op.drop_column("geometries", "box_height_mm", schema="ops")
+    op.drop_column("geometries", "box_width_mm", schema="ops")
+    op.drop_column("geometries", "box_length_mm", schema="ops")
+    op.drop_table("cost_table", schema="ops")
+    op.drop_table("pending_models", schema="ops")
