@@ -15,6 +15,8 @@ from mes.pricing.options import Cut, Finish, Setting, Tier
 RATE_DECIMALS = 6  # the cost model multiplies rates of this many decimals exactly
 _RATE_STEP = Decimal(1).scaleb(-RATE_DECIMALS)
 _VERSION_DIGITS = 12  # of the SHA-256: 48 bits, one chance in 10^8 of a clash among 2,000 cards
+# rates that cards of the first schema lack: while one is neutral, prices and version are those of a card without it
+_ADDED_LATER = (("wax", "support_per_gram"), ("finishing", "detail_share"), ("finishing", "detail_most"))
 
 Rate = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=RATE_DECIMALS)]
 Positive = Annotated[Decimal, Field(gt=0, le=1_000_000, decimal_places=RATE_DECIMALS)]
@@ -65,6 +67,9 @@ class Wax(_Part):
     """The wax printer: time is layers x seconds_per_layer + volume / mm3_per_hour, for one piece of a full plate."""
 
     price_per_gram: Rate
+    support_per_gram: Rate = Field(
+        Decimal(0), description="Of the wax under overhangs, which is melted away; 0: within price_per_gram."
+    )
     density_g_cm3: Positive
     printer_per_hour: Rate
     layer_mm: Positive
@@ -82,12 +87,19 @@ class FinishMinutes(_Part):
 
 
 class Finishing(_Part):
-    """Bench work: minutes per piece (sprue off, filing) and per cm2 of surface, and what plating adds."""
+    """Bench work: minutes per piece (sprue off, filing) and per cm2 of surface, and what plating adds.
+
+    A cm2 of a richly shaped piece takes longer: its minutes are those of the finish times
+    1 + detail_share x (detail - 1), where `detail` is total absolute mean curvature over that of a sphere of the same
+    area, counted from 1 to `detail_most`.
+    """
 
     per_hour: Rate
     minutes_per_piece: Rate
     minutes_per_cm2: FinishMinutes
     plating_per_cm2: Rate
+    detail_share: Rate = Decimal(0)
+    detail_most: Annotated[Decimal, Field(ge=1, le=1000, decimal_places=RATE_DECIMALS)] = Decimal(1)
 
 
 class SettingRate(_Part):
@@ -212,7 +224,11 @@ class RateCard(_Part):
 
 @lru_cache(maxsize=4096)  # by value, as a copied card would take a stored version along
 def _version(card: RateCard) -> str:
-    content = json.dumps(card.model_dump(exclude={"valid_to"}), default=_canonical, sort_keys=True)
+    priced_by = card.model_dump(exclude={"valid_to"})
+    for part, name in _ADDED_LATER:
+        if priced_by[part][name] == type(getattr(card, part)).model_fields[name].default:
+            del priced_by[part][name]
+    content = json.dumps(priced_by, default=_canonical, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:_VERSION_DIGITS]
 
 

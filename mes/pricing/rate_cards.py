@@ -1,9 +1,11 @@
-"""Reads rate cards from a workshop's files, says in words what is wrong with one, and picks the one for a date."""
+"""Reads rate cards from a workshop's files and writes them, says in words what is wrong with one, picks one by date."""
 
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from mes.errors import MesError
 from mes.pricing.options import fault_in_words
 from mes.pricing.rate_card import MetalPrices, RateCard
 
-__all__ = ["BadRateCard", "NoRateCard", "RateCard", "load_file", "load_sample", "valid_at"]
+__all__ = ["BadRateCard", "NoRateCard", "RateCard", "as_yaml", "load_file", "load_sample", "valid_at", "with_metals"]
 
 SAMPLE_FILE = Path(__file__).parent / "cards" / "sample.yaml"
 CSV_COLUMNS = {"gold_usd_ozt": "gold", "silver_usd_ozt": "silver", "platinum_usd_ozt": "platinum"}
@@ -56,13 +58,13 @@ class _BaseAndPrices(BaseModel):
         return base
 
 
-def load_file(path: Path) -> list[RateCard]:
+def load_file(path: Path, *, base: RateCard | None = None) -> list[RateCard]:
     """Read the rate cards of one file, oldest first.
 
     `.yaml`, `.yml`: one card; or a `base` (a card without dates and metal prices) with a list `metal_prices` of
     `{from, gold, silver, platinum}`, which makes one card per date, each valid until the next. `.csv`: columns `month`
     (`1960M01`) or `date` (`1960-01-01`), and `gold_usd_ozt`, `silver_usd_ozt`, `platinum_usd_ozt`; one card per row,
-    with the other rates of the shipped sample card.
+    with the other rates of `base`, or of the shipped sample card where there is none.
 
     Raises:
         BadRateCard: naming the file, the line or field, and the cure.
@@ -75,9 +77,30 @@ def load_file(path: Path) -> list[RateCard]:
         case ".yaml" | ".yml":
             return _from_yaml(path, text)
         case ".csv":
-            return _from_csv(path, text)
+            return _from_csv(path, text, base or load_sample()[-1])
         case _:
             raise BadRateCard(f"{path}: rate cards are read from .yaml, .yml or .csv files; rename or convert it.")
+
+
+def as_yaml(card: RateCard) -> str:
+    """The card as a file that `load_file` reads again, to the same version."""
+    return yaml.dump(card.model_dump(exclude_none=True), Dumper=_CardDumper, sort_keys=False, allow_unicode=True)
+
+
+def with_metals(card: RateCard, prices: Mapping[str, str], valid_from: date) -> RateCard:
+    """A copy of the card from `valid_from` on, with these market prices by metal (USD per troy ounce).
+
+    Raises:
+        BadRateCard: a price or the date cannot be; says which.
+    """
+    changed = {"metals": {**card.metals.model_dump(), **prices}, "valid_from": valid_from}
+    try:
+        return RateCard.model_validate({**card.model_dump(), **changed})
+    except ValidationError as error:
+        words = "; ".join(fault_in_words(fault) for fault in error.errors(include_url=False))
+        raise BadRateCard(
+            f"These market prices make no rate card. {words}. Correct them; nothing was stored."
+        ) from None
 
 
 def load_sample() -> list[RateCard]:
@@ -86,7 +109,7 @@ def load_sample() -> list[RateCard]:
 
 
 def valid_at(cards: Iterable[RateCard], when: datetime) -> RateCard:
-    """The card that holds at `when` (with its zone); of several, the one that began last.
+    """The card that holds at `when` (with its zone); of several, the one that began last, then the last of `cards`.
 
     Raises:
         NoRateCard: none holds then.
@@ -95,7 +118,24 @@ def valid_at(cards: Iterable[RateCard], when: datetime) -> RateCard:
     holding = [card for card in cards if card.valid_from <= day and (card.valid_to is None or day < card.valid_to)]
     if not holding:
         raise NoRateCard("No rate card is valid on that day; load one that covers it.", day=day.isoformat())
-    return max(holding, key=lambda card: card.valid_from)
+    return max(reversed(holding), key=lambda card: card.valid_from)  # `max` takes the first of equals
+
+
+class _CardDumper(yaml.SafeDumper):
+    """Writes amounts as plain numbers, as people do."""
+
+    def decimal(self, value: Decimal) -> yaml.ScalarNode:
+        """Digits as they are: the tag must be the one that readers see in them, or it is written out."""
+        digits = format(value, "f")
+        return self.represent_scalar(f"tag:yaml.org,2002:{'float' if '.' in digits else 'int'}", digits)
+
+    def code(self, value: StrEnum) -> yaml.ScalarNode:
+        """Settings and cuts by their codes."""
+        return self.represent_str(value.value)
+
+
+_CardDumper.add_representer(Decimal, _CardDumper.decimal)
+_CardDumper.add_multi_representer(StrEnum, _CardDumper.code)
 
 
 def _from_yaml(path: Path, text: str) -> list[RateCard]:
@@ -121,7 +161,7 @@ def _from_yaml(path: Path, text: str) -> list[RateCard]:
         raise _bad_fields(path, error, root, below="base") from None
 
 
-def _from_csv(path: Path, text: str) -> list[RateCard]:
+def _from_csv(path: Path, text: str, base: RateCard) -> list[RateCard]:
     reader = csv.DictReader(text.splitlines(), strict=True)
     columns = set(reader.fieldnames or ())
     missing = [column for column in CSV_COLUMNS if column not in columns]
@@ -135,8 +175,8 @@ def _from_csv(path: Path, text: str) -> list[RateCard]:
     if not prices:
         raise BadRateCard(f"{path}: holds no prices below its header. {_CURE}")
     _refuse_disorder(path, prices, where)
-    base = load_sample()[-1].model_dump(exclude={"metals", "valid_from", "valid_to"})
-    return _one_card_per_date({**base, "name": path.stem}, prices)
+    rates = base.model_dump(exclude={"metals", "valid_from", "valid_to"})
+    return _one_card_per_date({**rates, "name": path.stem}, prices)
 
 
 def _rows(path: Path, reader: "csv.DictReader[str]") -> Iterator[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Lays rate cards out as a table, one row per version and material, for a million items to join."""
+"""Lays rate cards out as a table, one row per version and material, where a million items find their rates."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -7,10 +7,10 @@ from math import pi
 import polars as pl
 
 from mes.pricing.materials import MATERIALS, Material
-from mes.pricing.options import Finish, Tier
-from mes.pricing.rate_card import RATE_DECIMALS, RateCard
+from mes.pricing.options import QUANTITY_MAX, Finish, Tier
+from mes.pricing.rate_card import RateCard
+from mes.pricing.rounding import EXACT as RATE
 
-RATE = pl.Decimal(18, RATE_DECIMALS)
 _TEXT = ("rate_card", "material", "currency", "metal", "alloy")
 _DRIVERS = (  # physical figures, which become part of a line's quantity
     "density_g_cm3",
@@ -25,7 +25,10 @@ _DRIVERS = (  # physical figures, which become part of a line's quantity
     "layer_mm",
     "seconds_per_layer",
     "mm3_per_hour",
+    "support_g_cm3",
     "minutes_per_piece",
+    "detail_share",
+    "detail_most",
     *(f"minutes_per_cm2_{finish}" for finish in Finish),
 )
 _RATES = (  # money per unit of a line's quantity
@@ -33,6 +36,7 @@ _RATES = (  # money per unit of a line's quantity
     "alloy_per_g",
     "material_per_g",
     "wax_per_g",
+    "support_per_g",
     "printer_per_hour",
     "investment_per_litre",
     "per_flask",
@@ -62,14 +66,66 @@ RATE_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
+_CHECKS = {  # in the order in which they are told
+    "no_rate_card": pl.col("currency").is_not_null(),
+    "bad_quantity": pl.col("quantity").is_between(1, QUANTITY_MAX).fill_null(value=False),
+    "unknown_finish": pl.col("finish").is_in([finish.value for finish in Finish]).fill_null(value=False),
+    "unknown_tier": pl.col("tier").is_in([tier.value for tier in Tier]).fill_null(value=False),
+}
+
+
 def rate_frame(cards: Sequence[RateCard]) -> pl.DataFrame:
     """One row per card version and material, with the columns of `RATE_SCHEMA`; cards that repeat a version count once.
 
-    Rates are decimals of `RATE_DECIMALS`; physical figures (g/cm3, mm, minutes, shares) are floats.
+    Rates are decimals; physical figures (g/cm3, mm, minutes, shares) are floats.
     """
     versions = {card.version: card for card in cards}
     rows = [_row(card, material) for card in versions.values() for material in MATERIALS.values()]
     return pl.DataFrame(rows, schema=RATE_SCHEMA, orient="row")
+
+
+def with_rates(asked: pl.LazyFrame, rates: pl.DataFrame) -> pl.LazyFrame:
+    """The items, in their order, with all rates that hold for each.
+
+    Adds the columns of `rates` but its tables, and `minutes_per_cm2` of the finish, `margin_rate` of the tier,
+    `break_rate` (factor - 1 of the quantity break; 0 below the first), the rates `zero` and `one`, and `rate_problem`:
+    a key of the cost model's `PROBLEMS` where the card has no rates for what is asked, else null.
+
+    Args:
+        asked: columns `rate_card`, `material`, `finish`, `tier` and `quantity`.
+        rates: from `rate_frame`.
+    """
+    return (
+        asked.join(rates.lazy().drop(*_TABLES), on=["rate_card", "material"], how="left", maintain_order="left")
+        .join(_break_rates(asked, rates.lazy()), on=["rate_card", "quantity"], how="left", maintain_order="left")
+        .with_columns(
+            pl.col("break_rate").fill_null(0),
+            pl.lit(0).cast(RATE).alias("zero"),
+            pl.lit(1).cast(RATE).alias("one"),
+            minutes_per_cm2=pl.coalesce(pl.when(finish=finish).then(f"minutes_per_cm2_{finish}") for finish in Finish),
+            margin_rate=pl.coalesce(pl.when(tier=tier).then(f"margin_{tier}") for tier in Tier),
+            rate_problem=pl.coalesce(pl.when(~fine).then(pl.lit(problem)) for problem, fine in _CHECKS.items()),
+        )
+    )
+
+
+def _break_rates(asked: pl.LazyFrame, rates: pl.LazyFrame) -> pl.LazyFrame:
+    """`break_rate` for each pair of card and quantity that occurs; null below the first break."""
+    breaks = rates.unique("rate_card").select("rate_card", "quantity_breaks").explode("quantity_breaks")
+    return (
+        asked.select("rate_card", "quantity")
+        .unique()
+        .drop_nulls()
+        .sort("quantity")
+        .join_asof(
+            breaks.unnest("quantity_breaks").drop_nulls().sort("min_quantity"),
+            left_on="quantity",
+            right_on="min_quantity",
+            by="rate_card",
+            check_sortedness=False,  # both are sorted just above; polars cannot see it within groups
+        )
+        .select("rate_card", "quantity", break_rate=pl.col("factor") - 1)
+    )
 
 
 def _row(card: RateCard, material: Material) -> dict[str, object]:
@@ -101,7 +157,10 @@ def _drivers(card: RateCard, material: Material) -> dict[str, Decimal | float]:
         "layer_mm": wax.layer_mm,
         "seconds_per_layer": wax.seconds_per_layer,
         "mm3_per_hour": wax.mm3_per_hour,
+        "support_g_cm3": wax.density_g_cm3 if wax.support_per_gram else 0,  # 0: no line of its own
         "minutes_per_piece": card.finishing.minutes_per_piece,
+        "detail_share": card.finishing.detail_share,
+        "detail_most": card.finishing.detail_most,
         **{f"minutes_per_cm2_{finish}": card.minutes_per_cm2(finish) for finish in Finish},
     }
 
@@ -112,6 +171,7 @@ def _rates(card: RateCard, material: Material) -> dict[str, Decimal]:
         "alloy_per_g": card.alloy_per_gram(material.code),
         "material_per_g": card.metal_per_gram(material.code),
         "wax_per_g": card.wax.price_per_gram,
+        "support_per_g": card.wax.support_per_gram,
         "printer_per_hour": card.wax.printer_per_hour,
         "investment_per_litre": card.casting.investment_per_litre,
         "per_flask": card.casting.per_flask,

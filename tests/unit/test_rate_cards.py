@@ -3,14 +3,27 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mes.pricing.materials import MATERIALS
 from mes.pricing.options import Finish, Tier
 from mes.pricing.rate_card import AlloyPrices, FinishMinutes, Margins
-from mes.pricing.rate_cards import SAMPLE_FILE, BadRateCard, NoRateCard, RateCard, load_file, load_sample, valid_at
+from mes.pricing.rate_cards import (
+    SAMPLE_FILE,
+    BadRateCard,
+    NoRateCard,
+    RateCard,
+    as_yaml,
+    load_file,
+    load_sample,
+    valid_at,
+    with_metals,
+)
 
 HEADER = "month,gold_usd_ozt,silver_usd_ozt,platinum_usd_ozt\n"
 
@@ -83,6 +96,51 @@ def test_a_day_without_a_card_is_named() -> None:
         valid_at(load_sample(), datetime(2009, 12, 31, tzinfo=UTC))
 
 
+def test_of_two_cards_that_begin_on_one_day_the_last_holds() -> None:
+    first = load_sample()[-1]
+    second = with_metals(first, {"gold": "1"}, first.valid_from)
+
+    assert valid_at([first, second], datetime(2026, 5, 1, tzinfo=UTC)) == second
+    assert valid_at([second, first], datetime(2026, 5, 1, tzinfo=UTC)) == first
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    name=st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=100)
+    | st.sampled_from(["2024", "null", "yes", "1e3", "2024-01-01", "# 1", "a: b", " a"]),
+    gold=st.decimals("0.000001", 1_000_000, places=6),
+    loss=st.decimals(0, "0.999999", places=6),
+    valid_to=st.none() | st.dates(date(2027, 1, 1), date(2999, 1, 1)),
+)
+def test_a_card_that_is_written_is_read_again(name: str, gold: Decimal, loss: Decimal, valid_to: date | None) -> None:
+    content = load_sample()[-1].model_dump() | {"name": name, "valid_to": valid_to}
+    content["metals"]["gold"], content["casting"]["loss"] = gold, loss
+    card = RateCard.model_validate(content)
+
+    with TemporaryDirectory() as folder:
+        (again,) = load_file(written(Path(folder), as_yaml(card)))
+
+    assert (again, again.version) == (card, card.version)
+
+
+def test_other_market_prices_make_another_card_with_the_same_rates() -> None:
+    card = load_sample()[-1]
+    moved = with_metals(card, {"gold": "2400.50"}, date(2026, 11, 22))
+
+    assert (moved.metals.gold, moved.metals.silver, moved.valid_from) == (
+        Decimal("2400.5"),
+        card.metals.silver,
+        date(2026, 11, 22),
+    )
+    assert (moved.terms, moved.valid_to) == (card.terms, card.valid_to)
+
+
+@pytest.mark.parametrize("price", ["-1", "0", "dear", "1e9", "nan", "1.0000001"])
+def test_a_market_price_that_cannot_be_is_refused(price: str) -> None:
+    with pytest.raises(BadRateCard, match=r"metals\.gold: .*Correct them; nothing was stored"):
+        with_metals(load_sample()[-1], {"gold": price}, date(2026, 11, 22))
+
+
 def test_one_card_is_read_from_a_file_of_its_own(tmp_path: Path) -> None:
     card = load_sample()[3]
     path = written(tmp_path, yaml.safe_dump(card.model_dump(mode="json")))
@@ -150,6 +208,16 @@ def test_monthly_prices_make_one_card_per_month_until_the_next(tmp_path: Path) -
     )
     assert (second.valid_to, last.valid_to) == (date(2020, 4, 1), None)
     assert first.casting == load_sample()[-1].casting
+
+
+def test_a_workshops_own_card_lends_its_other_rates_to_monthly_prices(tmp_path: Path) -> None:
+    own = with_metals(load_sample()[-1], {"silver": "1"}, date(2015, 1, 1))
+    own = own.model_copy(update={"terms": own.terms.model_copy(update={"minimum_line": Decimal(99)})})
+
+    (card,) = load_file(written(tmp_path, f"{HEADER}2020M01,1560.5,18,987\n", "london.csv"), base=own)
+
+    assert card.terms.minimum_line == 99
+    assert (card.metals.silver, card.valid_from, card.valid_to) == (Decimal(18), date(2020, 1, 1), None)
 
 
 @pytest.mark.parametrize(
