@@ -1,11 +1,15 @@
 """Defines every line of a price once, as an expression over columns: what drives it, in which unit, at which rate."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import polars as pl
 
-from mes.pricing.options import Finish, Tier
+from mes.pricing.options import Finish
+
+Row = Mapping[str, Any]
 
 
 class Group(Enum):
@@ -16,12 +20,40 @@ class Group(Enum):
     TERMS = "terms"
 
 
+HOW = {
+    "metal": "volume x density x pieces x fineness, at the market price",
+    "alloy": "volume x density x pieces x (1 - fineness)",
+    "casting_loss": "metal poured, with sprue and button, x the share that melting and polishing take",
+    "sprue_loss": "sprue and button x the share that recycling does not bring back",
+    "wax_print": "layers of the print height x time per layer + volume / speed, per piece",
+    "wax": "volume with sprue x density of wax",
+    "support_wax": "volume under overhangs x density of wax x pieces",
+    "investment": "share of the flask x its volume",
+    "flask": "oriented box with clearance / what a flask holds, x pieces",
+    "finishing": "area x minutes per cm2 of the finish x detail + minutes per piece",
+    "plating": "area x pieces",
+    "engraving_setup": "once, whatever the quantity",
+    "engraving": "visible characters x pieces",
+    "setup_model": "once, whatever the quantity",
+    "setup_line": "once, whatever the quantity",
+    "quality_control": "every piece",
+    "packing": "every piece",
+    "stone_setting": "stones x pieces, by setting and size",
+    "stones": "stones x pieces, by cut and size",
+    "quantity_break": "work, from so many pieces on",
+    "rush": "work after the quantity break",
+    "margin": "all lines above",
+    "minimum": "what lacks to the larger of the line's minimum and the piece's x pieces",
+}
+"""How the quantity of each line comes about, in words, by the line's code."""
+
+
 @dataclass(frozen=True, slots=True)
 class LineRule:
     """One line of the breakdown, for all pieces of an item together: amount = quantity x rate.
 
-    `quantity` is an expression over the columns that `physical` makes, in `unit`; none means that the cost model works
-    it out of the lines before. `rate` names a column; `driver` is a format string over a priced row.
+    `quantity` is an expression over the columns that `cost_steps` makes, in `unit`; none means that it is worked out
+    of the lines before. `rate` names a column; `driver` is a format string over a priced row, or makes the words.
     """
 
     code: str
@@ -29,7 +61,7 @@ class LineRule:
     group: Group
     unit: str
     rate: str
-    driver: str
+    driver: str | Callable[[Row], str]
     quantity: pl.Expr | None = None
 
     @property
@@ -42,48 +74,19 @@ class LineRule:
         """Column of the amount in a priced row."""
         return f"{self.code}_amount"
 
+    def driver_of(self, row: Row) -> str:
+        """What drives the line, in words, for a priced row."""
+        return self.driver.format_map(row) if isinstance(self.driver, str) else self.driver(row)
 
-_LAYER_SLACK = 1e-9  # of a layer: 3.2 mm in layers of 0.032 mm are 100, not 101 for the sake of a float's last bit
+
+def _finished_area(row: Row) -> str:
+    area = f"{row['area_cm2']:.2f} cm2 {row['finish']}"
+    return f"{area}, x {row['detail_factor']:.2f} for detail" if row["detail_factor"] != 1 else area
+
+
 _col = pl.col
 
-EXTENTS = ("extent_x_mm", "extent_y_mm", "extent_z_mm")
-PIECE_SIDES = ("piece_x_mm", "piece_y_mm", "piece_z_mm")
-
-SIZED = {"scale": (_col("longest_side_mm") / pl.max_horizontal(EXTENTS)).fill_null(1.0)}
-PIECE = {
-    "piece_volume_mm3": _col("volume_mm3") * _col("scale") * _col("scale") * _col("scale"),
-    "piece_area_cm2": _col("area_mm2") * _col("scale") * _col("scale") / 100,
-    **{side: _col(extent) * _col("scale") for side, extent in zip(PIECE_SIDES, EXTENTS, strict=True)},
-}
-
-
-def _with_clearance(side: str) -> pl.Expr:
-    return _col(side) + 2 * _col("clearance_mm")
-
-
 # `pieces` is the item's quantity and `once` is 1, both as floats; both are null where the item has no price.
-PHYSICAL = (
-    {
-        "mass_g": _col("piece_volume_mm3") / 1000 * _col("density_g_cm3") * _col("pieces"),
-        "layers": (pl.min_horizontal(PIECE_SIDES) / _col("layer_mm") - _LAYER_SLACK).ceil() * _col("once"),
-        "box_mm3": _with_clearance("piece_x_mm") * _with_clearance("piece_y_mm") * _with_clearance("piece_z_mm"),
-        "minutes_per_cm2": pl.coalesce(
-            pl.when(finish=finish.value).then(f"minutes_per_cm2_{finish}") for finish in Finish
-        ),
-        "margin_rate": pl.coalesce(pl.when(tier=tier.value).then(f"margin_{tier}") for tier in Tier),
-    },
-    {
-        "sprue_g": _col("mass_g") * _col("sprue_ratio"),
-        "flasks": _col("box_mm3") / _col("flask_capacity_mm3") * _col("pieces"),
-        "area_cm2": _col("piece_area_cm2") * _col("pieces"),
-        "wax_cm3": _col("piece_volume_mm3") / 1000 * (1 + _col("sprue_ratio")) * _col("pieces"),
-        "print_seconds": _col("layers") * _col("seconds_per_layer")
-        + _col("piece_volume_mm3") / _col("mm3_per_hour") * 3600,
-        "characters": _col("engraving_characters") * _col("pieces"),
-    },
-    {"poured_g": _col("mass_g") + _col("sprue_g")},
-)
-
 QUANTITY_LINES = (
     LineRule(
         "metal", "Pure metal", Group.MATERIAL, "g", "pure_per_g", "{metal_quantity:.2f} g pure {metal}",
@@ -96,7 +99,7 @@ QUANTITY_LINES = (
     LineRule(
         "casting_loss", "Casting loss", Group.MATERIAL, "g", "material_per_g",
         "{casting_loss:.1%} of {poured_g:.2f} g poured",
-        _col("poured_g") * _col("casting_loss"),
+        (_col("mass_g") + _col("sprue_g")) * _col("casting_loss"),
     ),
     LineRule(
         "sprue_loss", "Sprue and button not recovered", Group.MATERIAL, "g", "material_per_g",
@@ -113,6 +116,11 @@ QUANTITY_LINES = (
         _col("wax_cm3") * _col("wax_g_cm3"),
     ),
     LineRule(
+        "support_wax", "Support wax", Group.WORK, "g", "support_per_g",
+        "{piece_support_mm3:.0f} mm3 under overhangs per piece",
+        _col("piece_support_mm3") / 1000 * _col("support_g_cm3") * _col("pieces"),
+    ),
+    LineRule(
         "investment", "Investment", Group.WORK, "l", "investment_per_litre",
         "{flasks:.4f} of a {flask_litres:.2f} l flask",
         _col("flasks") * _col("flask_litres"),
@@ -122,8 +130,11 @@ QUANTITY_LINES = (
         _col("flasks"),
     ),
     LineRule(
-        "finishing", "Finishing", Group.WORK, "h", "finishing_per_hour", "{area_cm2:.2f} cm2 {finish}",
-        (_col("area_cm2") * _col("minutes_per_cm2") + _col("minutes_per_piece") * _col("pieces")) / 60,
+        "finishing", "Finishing", Group.WORK, "h", "finishing_per_hour", _finished_area,
+        (
+            _col("area_cm2") * _col("minutes_per_cm2") * _col("detail_factor")
+            + _col("minutes_per_piece") * _col("pieces")
+        ) / 60,
     ),
     LineRule(
         "plating", "Plating", Group.WORK, "cm2", "plating_per_cm2", "{area_cm2:.2f} cm2 plated",

@@ -1,35 +1,30 @@
 """Prices items from their geometry, options and rates: one definition, for one quote as for a million rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache, reduce
-from operator import add
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
 from mes.errors import MesError
-from mes.pricing.cost_lines import (
-    EXTENTS,
-    MARGIN,
-    MINIMUM,
-    PHYSICAL,
-    PIECE,
-    PIECE_SIDES,
-    QUANTITY_BREAK,
-    QUANTITY_LINES,
-    RUSH,
-    SIZED,
-    TERM_LINES,
-    Group,
-    LineRule,
-)
-from mes.pricing.options import LONGEST_SIDE_MAX_MM, QUANTITY_MAX, ItemOptions
+from mes.pricing.cost_lines import QUANTITY_LINES, TERM_LINES, LineRule
+from mes.pricing.cost_steps import BOX, EXTENTS, STEPS
+from mes.pricing.geometry import Geometry
+from mes.pricing.options import QUANTITY_MAX, ItemOptions, Stone
 from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_frame import RATE, RATE_SCHEMA, rate_frame
-from mes.pricing.rounding import EXACT, MONEY, QUANTITY, TIE, amount, cents, quantity
-from mes.pricing.stone_lines import STONES, stone_lines, stones_breakdown
+from mes.pricing.rate_frame import rate_frame, with_rates
+from mes.pricing.stone_lines import (
+    KINDS,
+    NO_STONES,
+    STONE_RATES,
+    STONES,
+    kinds_of,
+    stones_breakdown,
+    with_stone_rates,
+    with_stones,
+)
 
 ITEM_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "rate_card": pl.String,
@@ -41,7 +36,7 @@ ITEM_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "longest_side_mm": pl.Float64,
     "volume_mm3": pl.Float64,
     "area_mm2": pl.Float64,
-    **dict.fromkeys(EXTENTS, pl.Float64),
+    **dict.fromkeys((*EXTENTS, *BOX, "print_height_mm", "support_mm3", "detail"), pl.Float64),
     "engraving_characters": pl.Int64,
     "stones": STONES,
 }
@@ -59,12 +54,11 @@ PROBLEMS = {
     "another size or setting, or add the rate to the card.",
 }
 
-_VOLUME_MAX_MM3 = _AREA_MAX_CM2 = LONGEST_SIDE_MAX_MM**3  # keeps quantities far from what decimals can hold
 _TOTAL_BELOW = 10**12  # USD; `numeric(14, 2)` holds no more
 _ROWS_AT_ONCE = 250_000  # joined rates take about 0.5 kB a row: this keeps them near 125 MB
-_ROWS_WORTH_PLANNING = 1_000  # below, optimising the query takes longer (2 to 4 ms) than it saves
-_ALL, _NONE = pl.QueryOptFlags(), pl.QueryOptFlags.none()
-_TABLES = ("quantity_breaks", "settings", "stone_prices")
+_ROWS_WORTH_PLANNING = 1_000  # below, optimising the query takes longer than it saves
+_PLANNED, _UNPLANNED = pl.QueryOptFlags(), pl.QueryOptFlags.none()
+_MICRO, _CENT = Decimal("0.000001"), Decimal("0.01")  # to which quantities and rates, and amounts, are shown
 
 
 class CannotPrice(MesError):
@@ -77,17 +71,6 @@ class BadItems(MesError):
     """This table of items cannot be priced."""
 
     code = "bad_items"
-
-
-class Geometry(Protocol):
-    """What the price needs of a measured model, in the model's own size."""
-
-    @property
-    def volume_mm3(self) -> float: ...  # noqa: D102
-    @property
-    def area_mm2(self) -> float: ...  # noqa: D102
-    @property
-    def extents_mm(self) -> tuple[float, float, float]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +101,8 @@ def price(items: pl.DataFrame | pl.LazyFrame, rates: pl.DataFrame, *, detail: bo
 
     Adds the columns of `RESULT`, in the order of the rows: `total`, `unit_price` and amounts in USD to the cent, for
     all pieces of the item; `mass_g` likewise. Where an item has no price, these are null and `problem` is a key of
-    `PROBLEMS`. With `detail` it also adds the columns that `breakdown` needs, about 1 kB a row.
+    `PROBLEMS`. With `detail` it also adds the columns that `breakdown` needs, about 1 kB a row. Measures that kernel 1
+    did not take (from `box_length_mm` on) may be null.
 
     Raises:
         BadItems: a column is missing or cannot be cast to its type.
@@ -132,10 +116,9 @@ def price(items: pl.DataFrame | pl.LazyFrame, rates: pl.DataFrame, *, detail: bo
 
 def breakdown(row: Mapping[str, Any]) -> tuple[Line, ...]:
     """The lines of one row that `price` made with `detail`; lines whose quantity is zero are left out."""
-    plain = tuple(_line(rule, row) for rule in QUANTITY_LINES if row[rule.quantity_column])
-    stones = tuple(Line(**line) for line in stones_breakdown(row))
-    terms = tuple(_line(rule, row) for rule in TERM_LINES if row[rule.amount_column])
-    return (*plain, *stones, *terms)
+    plain = [_fields(rule, row) for rule in QUANTITY_LINES if row[rule.quantity_column]]
+    terms = [_fields(rule, row) for rule in TERM_LINES if row[rule.amount_column]]
+    return tuple(_line(fields) for fields in (*plain, *stones_breakdown(row), *terms))
 
 
 def price_one(geometry: Geometry, options: ItemOptions, card: RateCard) -> Price:
@@ -144,23 +127,52 @@ def price_one(geometry: Geometry, options: ItemOptions, card: RateCard) -> Price
     Raises:
         CannotPrice: the geometry is none that can be made, or the card lacks a rate; says which and what to do.
     """
-    asked = {
+    return as_price(price_few([(geometry, options)], card).row(0, named=True))
+
+
+def price_few(items: Sequence[tuple[Geometry, ItemOptions]], card: RateCard) -> pl.DataFrame:
+    """Price a few items at once, in milliseconds: rows as `price` makes them with `detail`, item and rates included.
+
+    What takes long for a few rows, finding their rates, is done once for each card and choice.
+    """
+    asked = [item_of(geometry, options, card) for geometry, options in items]
+    rates = reduce(pl.DataFrame.vstack, (_rates_of_choice(card, *_choice(options, card)) for _, options in items))
+    frame = pl.DataFrame(asked, schema=ITEM_SCHEMA).hstack(rates).lazy()
+    if kinds := [
+        _kind(row, options, stone, card) for row, (_, options) in enumerate(items) for stone in options.stones
+    ]:
+        frame = with_stones(
+            frame.drop(*NO_STONES).with_row_index("row"), pl.LazyFrame(kinds, schema=KINDS | STONE_RATES)
+        )
+    return _within_bounds(_worked_out(frame).collect(optimizations=_UNPLANNED))
+
+
+def item_of(geometry: Geometry, options: ItemOptions, card: RateCard) -> dict[str, Any]:
+    """A row for `price`, with the columns of `ITEM_SCHEMA`."""
+    printing = geometry.printing
+    return {
         **options.model_dump(mode="json", exclude={"engraving"}),
+        "rate_card": card.version,
+        "engraving_characters": options.engraving_characters,
         "volume_mm3": geometry.volume_mm3,
         "area_mm2": geometry.area_mm2,
         **dict(zip(EXTENTS, geometry.extents_mm, strict=True)),
-        "rate_card": card.version,
-        "engraving_characters": options.engraving_characters,
+        **dict(zip(BOX, geometry.box_mm or (None, None, None), strict=True)),
+        "print_height_mm": printing.height_mm if printing else None,
+        "support_mm3": printing.support_mm3 if printing else None,
+        "detail": geometry.detail,
     }
-    row = price(pl.DataFrame([asked], schema=ITEM_SCHEMA), _rates_of(card)).row(0, named=True)
+
+
+def as_price(row: Mapping[str, Any]) -> Price:
+    """A priced row as a price.
+
+    Raises:
+        CannotPrice: it has none.
+    """
     if row["problem"]:
         raise CannotPrice(PROBLEMS[row["problem"]], problem=row["problem"])
     return Price(row["total"], row["unit_price"], row["currency"], breakdown(row))
-
-
-@lru_cache(maxsize=256)
-def _rates_of(card: RateCard) -> pl.DataFrame:
-    return rate_frame([card])
 
 
 def _asked(frame: pl.DataFrame) -> pl.DataFrame:
@@ -173,128 +185,94 @@ def _asked(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _price_part(asked: pl.DataFrame, rates: pl.DataFrame, *, detail: bool) -> pl.DataFrame:
-    joined = (
-        asked.with_row_index("row")
-        .lazy()
-        .join(rates.lazy().drop(_TABLES), on=["rate_card", "material"], how="left", maintain_order="left")
-        .join(_break_rates(asked.lazy(), rates.lazy()), on=["rate_card", "quantity"], how="left", maintain_order="left")
-        .join(stone_lines(asked, rates), on="row", how="left", maintain_order="left")
-    )
-    priced = _within_bounds(_with_terms(_with_lines(_with_physical(joined))))
-    chosen = priced.drop("row", *ITEM_SCHEMA) if detail else priced.select(RESULT)
-    return chosen.collect(optimizations=_ALL if asked.height > _ROWS_WORTH_PLANNING else _NONE)
+    items = with_rates(asked.lazy(), rates)
+    kinds = kinds_of(asked)
+    if kinds.is_empty():
+        items = items.with_columns(**NO_STONES)
+    else:
+        items = with_stones(items.with_row_index("row"), with_stone_rates(kinds.lazy(), rates)).drop("row")
+    worked_out = _worked_out(items)
+    chosen = worked_out.drop(*ITEM_SCHEMA) if detail else worked_out.select(RESULT)
+    return _within_bounds(chosen.collect(optimizations=_PLANNED if asked.height > _ROWS_WORTH_PLANNING else _UNPLANNED))
 
 
-def _break_rates(asked: pl.LazyFrame, rates: pl.LazyFrame) -> pl.LazyFrame:
-    """`break_rate` (factor - 1) for each pair of card and quantity that occurs; null below the first break."""
-    breaks = rates.unique("rate_card").select("rate_card", "quantity_breaks").explode("quantity_breaks")
-    return (
-        asked.select("rate_card", "quantity")
-        .unique()
-        .drop_nulls()
-        .sort("quantity")
-        .join_asof(
-            breaks.unnest("quantity_breaks").drop_nulls().sort("min_quantity"),
-            left_on="quantity",
-            right_on="min_quantity",
-            by="rate_card",
-            check_sortedness=False,  # both are sorted just above; polars cannot see it within groups
-        )
-        .select("rate_card", "quantity", break_rate=pl.col("factor") - 1)
-    )
+def _worked_out(items: pl.LazyFrame) -> pl.LazyFrame:
+    return reduce(pl.LazyFrame.with_columns, STEPS, items)
 
 
-def _with_physical(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """Sizes, masses and times; null wherever `problem` says why the item has no price."""
-    frame = frame.with_columns(**SIZED).with_columns(**PIECE).with_columns(problem=_problem())
-    fine = pl.col("problem").is_null()
-    frame = frame.with_columns(
-        pieces=pl.when(fine).then(pl.col("quantity").cast(pl.Float64)),
-        once=pl.when(fine).then(1.0),
-        engraving_characters=pl.col("engraving_characters").fill_null(0),
-    )
-    for columns in PHYSICAL:
-        frame = frame.with_columns(**columns)
-    return frame
-
-
-def _problem() -> pl.Expr:
-    checks = {
-        "no_rate_card": pl.col("currency").is_not_null(),
-        "bad_quantity": pl.col("quantity").is_between(1, QUANTITY_MAX),
-        "unknown_finish": pl.col("finish").is_in(_offered("minutes_per_cm2_")),
-        "unknown_tier": pl.col("tier").is_in(_offered("margin_")),
-        "bad_geometry": _is_between_zero_and("piece_volume_mm3", _VOLUME_MAX_MM3)
-        & _is_between_zero_and("piece_area_cm2", _AREA_MAX_CM2)
-        & pl.all_horizontal(_is_between_zero_and(side, LONGEST_SIDE_MAX_MM * TIE) for side in PIECE_SIDES),
-        "no_stone_rate": pl.col("stones_priced").fill_null(value=True),
-    }
-    return pl.coalesce(pl.when(~fine.fill_null(value=False)).then(pl.lit(code)) for code, fine in checks.items())
-
-
-def _offered(prefix: str) -> list[str]:
-    return [name.removeprefix(prefix) for name in RATE_SCHEMA if name.startswith(prefix)]
-
-
-def _is_between_zero_and(column: str, most: float) -> pl.Expr:
-    return ((pl.col(column) > 0) & (pl.col(column) <= most)).fill_null(
-        value=False
-    )  # NaN is above all numbers in polars, so it fails
-
-
-def _with_lines(frame: pl.LazyFrame) -> pl.LazyFrame:
-    quantities = [
-        quantity(rule.quantity).alias(rule.quantity_column) for rule in QUANTITY_LINES if rule.quantity is not None
-    ]
-    return frame.with_columns(quantities).with_columns(_amount(rule) for rule in QUANTITY_LINES)
-
-
-def _with_terms(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """Quantity break and rush on the work, margin on all of it, then the minimum; each is a line of its own."""
-    rush = pl.when(pl.col("rush").fill_null(value=False)).then("rush_surcharge").otherwise(pl.lit(0, dtype=RATE))
-    frame = frame.with_columns(
-        material_amount=_sum(Group.MATERIAL, "stones_amount"),
-        work_amount=_sum(Group.WORK, "settings_amount"),
-        break_rate=pl.col("break_rate").fill_null(0),
-        rush_rate=rush,
-        one=pl.lit(1, dtype=RATE),
-    )
-    frame = _with_term(frame, QUANTITY_BREAK, pl.col("work_amount"))
-    frame = _with_term(frame, RUSH, pl.col("work_amount") + pl.col(QUANTITY_BREAK.amount_column))
-    cost = ("material_amount", "work_amount", QUANTITY_BREAK.amount_column, RUSH.amount_column)
-    frame = _with_term(frame, MARGIN, reduce(add, map(pl.col, cost)))
-    before = pl.col(MARGIN.quantity_column) + pl.col(MARGIN.amount_column)
-    least = pl.max_horizontal(pl.col("minimum_piece") * pl.col("quantity"), "minimum_line")
-    frame = frame.with_columns(minimum_total=cents(least))
-    frame = _with_term(frame, MINIMUM, (pl.col("minimum_total") - before).clip(lower_bound=0))
-    frame = frame.with_columns(total=(before + pl.col(MINIMUM.amount_column)).cast(MONEY))
-    return frame.with_columns(unit_price=cents(pl.col("total").cast(EXACT) / pl.col("quantity")))
-
-
-def _within_bounds(frame: pl.LazyFrame) -> pl.LazyFrame:
+def _within_bounds(priced: pl.DataFrame) -> pl.DataFrame:
     """No price for what costs more than the database holds."""
+    most: Any = priced["total"].max()
+    if most is None or most < _TOTAL_BELOW:
+        return priced
     too_large = (pl.col("total") >= _TOTAL_BELOW).fill_null(value=False)
-    return frame.with_columns(
-        pl.when(too_large).then(pl.lit("too_large")).otherwise(pl.col("problem")).alias("problem"),
-        *(pl.when(~too_large).then(pl.col(name)).alias(name) for name in RESULT if name != "problem"),
+    return priced.with_columns(
+        pl.when(too_large).then(pl.lit("too_large")).otherwise("problem").alias("problem"),
+        *(pl.when(~too_large).then(name).alias(name) for name in RESULT if name != "problem"),
     )
 
 
-def _with_term(frame: pl.LazyFrame, rule: LineRule, base: pl.Expr) -> pl.LazyFrame:
-    return frame.with_columns(base.cast(QUANTITY).alias(rule.quantity_column)).with_columns(_amount(rule))
+@lru_cache(maxsize=256)
+def _rates_of(card: RateCard) -> pl.DataFrame:
+    return rate_frame([card])
 
 
-def _sum(group: Group, stones: str) -> pl.Expr:
-    """Sum of a group's lines and its stones; null if one of the lines is."""
-    amounts = [pl.col(rule.amount_column) for rule in QUANTITY_LINES if rule.group is group]
-    return reduce(add, [*amounts, pl.col(stones).fill_null(0)])
+def _choice(options: ItemOptions, card: RateCard) -> tuple[str, str, str, int]:
+    """What the rates of an item depend on; quantities between two breaks have the same."""
+    from_quantities = [step.min_quantity for step in card.terms.quantity_breaks]
+    step = max((first for first in from_quantities if first <= options.quantity), default=1)
+    return options.material, options.finish.value, options.tier.value, step
 
 
-def _amount(rule: LineRule) -> pl.Expr:
-    return amount(pl.col(rule.quantity_column), pl.col(rule.rate)).alias(rule.amount_column)
+@lru_cache(maxsize=4096)
+def _rates_of_choice(card: RateCard, material: str, finish: str, tier: str, quantity: int) -> pl.DataFrame:
+    choice = {"rate_card": card.version, "material": material, "finish": finish, "tier": tier, "quantity": quantity}
+    return with_rates(pl.LazyFrame(choice), _rates_of(card)).drop(*choice).with_columns(**NO_STONES).collect()
 
 
-def _line(rule: LineRule, row: Mapping[str, Any]) -> Line:
-    driver = rule.driver.format_map(row)
-    units, rate, paid = row[rule.quantity_column], row[rule.rate], row[rule.amount_column]
-    return Line(rule.code, rule.label, driver, units, rule.unit, rate, paid)
+def _kind(row: int, options: ItemOptions, stone: Stone, card: RateCard) -> dict[str, Any]:
+    fields = stone.model_dump(mode="json")
+    setting, price = _rates_of_stone(card, stone.cut.value, stone.size_mm, stone.setting.value, stone.supplied_by.value)
+    return {
+        "row": row,
+        "rate_card": card.version,
+        "quantity": options.quantity,
+        **fields,
+        "setting_rate": setting,
+        "stone_rate": price,
+    }
+
+
+@lru_cache(maxsize=4096)
+def _rates_of_stone(
+    card: RateCard, cut: str, size_mm: float, setting: str, supplied_by: str
+) -> tuple[Decimal | None, Decimal | None]:
+    kind = {"row": 0, "rate_card": card.version, "quantity": 1, "count": 1}
+    kind |= {"cut": cut, "size_mm": size_mm, "setting": setting, "supplied_by": supplied_by}
+    found = with_stone_rates(pl.LazyFrame([kind], schema=KINDS), _rates_of(card)).select(*STONE_RATES).collect()
+    rates: tuple[Decimal | None, Decimal | None] = found.row(0)
+    return rates
+
+
+def _fields(rule: LineRule, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "code": rule.code,
+        "label": rule.label,
+        "driver": rule.driver_of(row),
+        "quantity": row[rule.quantity_column],
+        "unit": rule.unit,
+        "rate": row[rule.rate],
+        "amount": row[rule.amount_column],
+    }
+
+
+def _line(fields: Mapping[str, Any]) -> Line:
+    return Line(
+        fields["code"],
+        fields["label"],
+        fields["driver"],
+        fields["quantity"].quantize(_MICRO),
+        fields["unit"],
+        fields["rate"].quantize(_MICRO),
+        fields["amount"].quantize(_CENT),
+    )

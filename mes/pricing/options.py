@@ -1,5 +1,7 @@
 """Says what a customer may ask of an item, so that what cannot be made is refused in words, unpriced."""
 
+import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
@@ -15,6 +17,11 @@ LONGEST_SIDE_DECIMALS = 4
 QUANTITY_MAX = 10_000
 STONE_KINDS_MAX = 50
 _SHOWN_CHARACTERS = 40  # of a wrong value in a message
+_STONE = re.compile(
+    r"(?P<cut>[a-z]+)\s+(?P<size_mm>\d+(\.\d+)?)\s*mm\s+x\s*(?P<count>\d+)\s+(?P<setting>[a-z]+)"
+    r"(\s+(?P<supplied_by>customer|workshop))?",
+    re.IGNORECASE,
+)
 
 
 class BadOptions(MesError):
@@ -172,6 +179,24 @@ def parse(options: Mapping[str, Any]) -> ItemOptions:
     except ValidationError as error:
         faults = "; ".join(fault_in_words(fault) for fault in error.errors(include_url=False))
         raise BadOptions(f"The item's options cannot be used. {faults}") from None
+
+
+def stone(text: str) -> dict[str, Any]:
+    """The fields of a `Stone` from `round 1.5 mm x 8 prong`, with `customer` behind for their own, or from JSON.
+
+    Raises:
+        BadOptions: it is neither; values are checked by `parse`.
+    """
+    if found := _STONE.fullmatch(text.strip()):
+        words = {name: word.lower() for name, word in found.groupdict(SuppliedBy.WORKSHOP.value).items()}
+        return words | {"size_mm": float(words["size_mm"]), "count": int(words["count"])}
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise BadOptions(f"{_shown(text)} is no stone: write it as 'round 1.5 mm x 8 prong', or as a JSON object.")
+    return {"supplied_by": SuppliedBy.WORKSHOP.value} | fields
 
 
 def fault_in_words(fault: ErrorDetails) -> str:

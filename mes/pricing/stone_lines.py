@@ -6,8 +6,7 @@ from typing import Any
 import polars as pl
 
 from mes.pricing.options import SuppliedBy
-from mes.pricing.rate_frame import RATE
-from mes.pricing.rounding import MONEY, QUANTITY, amount
+from mes.pricing.rounding import EXACT, QUANTITY, amount
 
 STONE_FIELDS: dict[str, type[pl.DataType]] = {
     "cut": pl.String,
@@ -17,54 +16,76 @@ STONE_FIELDS: dict[str, type[pl.DataType]] = {
     "supplied_by": pl.String,
 }
 STONES = pl.List(pl.Struct(STONE_FIELDS))
-_MONEY_COLUMNS = {"setting_rate": RATE, "stone_rate": RATE, "setting_amount": MONEY, "stone_amount": MONEY}
-_RESULT: dict[str, pl.DataType | type[pl.DataType]] = {
+STONE_RATES: dict[str, pl.DataType | type[pl.DataType]] = {"setting_rate": EXACT, "stone_rate": EXACT}
+KINDS: dict[str, pl.DataType | type[pl.DataType]] = {
     "row": pl.get_index_type(),
-    "settings_amount": MONEY,
-    "stones_amount": MONEY,
-    "stones_priced": pl.Boolean,
-    "stone_lines": pl.List(pl.Struct({**STONE_FIELDS, "number": QUANTITY, **_MONEY_COLUMNS})),
+    "rate_card": pl.String,
+    "quantity": pl.Int64,
+    **STONE_FIELDS,
 }
+_AMOUNTS = ("setting_amount", "stone_amount")
+_LINES = pl.List(pl.Struct({**STONE_FIELDS, "number": QUANTITY, **STONE_RATES, **dict.fromkeys(_AMOUNTS, EXACT)}))
+NO_STONES = {
+    "settings_amount": pl.lit(0).cast(EXACT),
+    "stones_amount": pl.lit(0).cast(EXACT),
+    "stones_priced": pl.lit(value=True),
+    "stone_lines": pl.lit(None, _LINES),
+}
+_NUMBER = pl.when(pl.col("count") > 0).then(pl.col("count") * pl.col("quantity")).cast(QUANTITY, strict=False)
+_KIND_AMOUNTS = (
+    amount(pl.col("number"), pl.col("setting_rate")).alias("setting_amount"),
+    amount(pl.col("number"), pl.col("stone_rate")).alias("stone_amount"),
+)
+_PER_ITEM = (
+    pl.col("setting_amount").sum().alias("settings_amount"),
+    pl.col("stone_amount").sum().alias("stones_amount"),
+    (pl.col("setting_amount") + pl.col("stone_amount")).is_not_null().all().alias("stones_priced"),
+    pl.struct(*STONE_FIELDS, "number", *STONE_RATES, *_AMOUNTS).alias("stone_lines"),
+)
 
 
-def stone_lines(asked: pl.DataFrame, rates: pl.DataFrame) -> pl.LazyFrame:
-    """One row per item that has stones, with the item's position as `row`.
+def with_stones(items: pl.LazyFrame, kinds: pl.LazyFrame) -> pl.LazyFrame:
+    """The items with what their stones cost.
 
     `settings_amount` and `stones_amount` are for all pieces of the item, USD; `stones_priced` is false where a rate is
-    missing; `stone_lines` holds each kind of stone with its number, rates and amounts.
+    missing; `stone_lines` holds each kind of stone with its number, rates and amounts, null where there are none.
+
+    Args:
+        items: with their position as `row`.
+        kinds: from `with_stone_rates`, one row per item and kind of stone, in order.
     """
-    has_stones = asked["stones"].list.len().fill_null(0) > 0
-    if not has_stones.any():
-        return pl.LazyFrame(schema=_RESULT)
-    kinds = (
-        asked.lazy()
-        .select("rate_card", "quantity", "stones")
+    stones = (
+        kinds.with_columns(number=_NUMBER)
+        .with_columns(_KIND_AMOUNTS)
+        .group_by("row", maintain_order=True)
+        .agg(_PER_ITEM)
+    )
+    return items.join(stones, on="row", how="left", maintain_order="left").with_columns(
+        pl.col("settings_amount", "stones_amount").fill_null(0), pl.col("stones_priced").fill_null(value=True)
+    )
+
+
+def kinds_of(asked: pl.DataFrame) -> pl.DataFrame:
+    """One row per item and kind of stone, with the columns of `KINDS`; `row` is the item's position."""
+    return (
+        asked.select("rate_card", "quantity", "stones")
         .with_row_index("row")
-        .filter(has_stones)
+        .filter(pl.col("stones").list.len() > 0)
         .explode("stones")
         .unnest("stones")
-        .with_columns(number=pl.when(pl.col("count") > 0).then(pl.col("count") * pl.col("quantity")))
-        .with_columns(pl.col("number").cast(QUANTITY, strict=False))
-        .with_row_index("kind")
     )
-    kinds = _with_rate(kinds, rates.lazy(), "settings", "setting", "setting_rate")
-    kinds = _with_rate(kinds, rates.lazy(), "stone_prices", "cut", "stone_rate").with_columns(
-        stone_rate=pl.when(supplied_by=SuppliedBy.CUSTOMER.value).then(0).otherwise("stone_rate")
-    )
-    return (
-        kinds.sort("row", "kind")
-        .with_columns(
-            setting_amount=amount(pl.col("number"), pl.col("setting_rate")),
-            stone_amount=amount(pl.col("number"), pl.col("stone_rate")),
-        )
-        .group_by("row", maintain_order=True)
-        .agg(
-            settings_amount=pl.col("setting_amount").sum(),
-            stones_amount=pl.col("stone_amount").sum(),
-            stones_priced=(pl.col("setting_amount") + pl.col("stone_amount")).is_not_null().all(),
-            stone_lines=pl.struct(*STONE_FIELDS, "number", *_MONEY_COLUMNS),
-        )
-    )
+
+
+def with_stone_rates(kinds: pl.LazyFrame, rates: pl.DataFrame) -> pl.LazyFrame:
+    """The kinds, in their order, with `setting_rate` and `stone_rate`; null where the card has none.
+
+    The rate is that of the smallest size in the card's table which is not below the stone's; a customer's own stone
+    costs nothing.
+    """
+    kinds = _with_rate(kinds.with_row_index("kind"), rates.lazy(), "settings", "setting", "setting_rate")
+    kinds = _with_rate(kinds, rates.lazy(), "stone_prices", "cut", "stone_rate")
+    own = pl.when(supplied_by=SuppliedBy.CUSTOMER.value).then(pl.lit(0).cast(EXACT)).otherwise("stone_rate")
+    return kinds.with_columns(own.alias("stone_rate")).sort("kind").drop("kind")
 
 
 def stones_breakdown(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -90,7 +111,6 @@ def stones_breakdown(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _with_rate(kinds: pl.LazyFrame, rates: pl.LazyFrame, table: str, key: str, name: str) -> pl.LazyFrame:
-    """Each kind's rate: that of the smallest size in the card's table which is not below the stone's."""
     rows = rates.unique("rate_card").select("rate_card", pl.col(table)).explode(table).unnest(table).drop_nulls()
     return (
         kinds.sort("size_mm")

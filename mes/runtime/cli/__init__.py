@@ -8,7 +8,22 @@ from typer.core import TyperGroup
 
 from mes.errors import MesError
 from mes.runtime import orderly_end
-from mes.runtime.cli import bench, db, demo, doctor, keys, logs, programs, quote, rates, settings, up, users
+from mes.runtime.cli import (
+    bench,
+    db,
+    demo,
+    doctor,
+    keys,
+    logs,
+    programs,
+    quote,
+    rates,
+    reprice,
+    requote,
+    settings,
+    up,
+    users,
+)
 
 
 class Commands(TyperGroup):
@@ -45,7 +60,7 @@ def main(
 
 
 # one line per module that has `register(app)`; the order is that of `mes --help`
-for _module in (demo, up, programs, users, keys, quote, rates, logs, doctor, settings, db, bench):
+for _module in (demo, up, programs, users, keys, quote, requote, rates, reprice, logs, doctor, settings, db, bench):
     _module.register(app)
 
 

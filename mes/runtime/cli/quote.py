@@ -8,7 +8,8 @@ import typer
 if TYPE_CHECKING:
     from mes.models.sandbox import Analysis
     from mes.pricing.cost_model import Price
-    from mes.pricing.findings import Finding
+    from mes.pricing.levers import Lever
+    from mes.pricing.options import ItemOptions
     from mes.pricing.rate_card import RateCard
 
 
@@ -26,14 +27,21 @@ def quote(
     longest_side_mm: Annotated[float | None, typer.Option(help="Size of the piece; else the model's own.")] = None,
     rush: Annotated[bool, typer.Option("--rush", help="Made ahead of others.")] = False,
     tier: Annotated[str, typer.Option(help="Customer tier: retail, b2b or vip.")] = "retail",
+    stone: Annotated[
+        list[str] | None,
+        typer.Option(help="'round 1.5 mm x 8 prong', with 'customer' behind for their own; or JSON. May be repeated."),
+    ] = None,
+    engraving: Annotated[str | None, typer.Option(help="Text to engrave on every piece.")] = None,
+    engraving_side: Annotated[str, typer.Option(help="inside, outside, front or back.")] = "inside",
+    explain: Annotated[bool, typer.Option("--explain", help="Say how each line comes about.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as one JSON object.")] = False,
 ) -> None:
     """Price a 3D model now, without storing anything."""
     from mes import config  # noqa: PLC0415
     from mes.models import sandbox  # noqa: PLC0415
     from mes.pricing import options  # noqa: PLC0415
-    from mes.pricing.cost_model import price_one  # noqa: PLC0415
-    from mes.pricing.findings import of_geometry  # noqa: PLC0415
+    from mes.pricing.explanation import page  # noqa: PLC0415
+    from mes.pricing.levers import price_with_levers  # noqa: PLC0415
 
     asked = options.parse(
         {
@@ -43,13 +51,19 @@ def quote(
             "longest_side_mm": longest_side_mm,
             "rush": rush,
             "tier": tier,
+            "stones": [options.stone(words) for words in stone or ()],
+            "engraving": {"text": engraving, "side": engraving_side} if engraving is not None else None,
         }
     )
     card = _card_of_today()
     analysis = sandbox.analyse(file, sandbox.Limits.of(config.load()))
-    price = price_one(analysis.geometry, asked, card)
-    facts = _facts(analysis, price, card, of_geometry(analysis.geometry))
-    _print_json(facts) if as_json else _print_table(file, facts)
+    price, levers = price_with_levers(analysis.geometry, asked, card)
+    if as_json:
+        _print_json(_facts(analysis, asked, card, price) | _told(levers, price))
+    elif explain:
+        typer.echo("\n".join([_heading(file, analysis), *page(analysis.geometry, asked, card, price, levers)]))
+    else:
+        _print_table(file, _facts(analysis, asked, card, price))
 
 
 def _card_of_today() -> "RateCard":
@@ -71,8 +85,10 @@ def _card_of_today() -> "RateCard":
     return rate_cards.valid_at(cards, utc_now())
 
 
-def _facts(analysis: "Analysis", price: "Price", card: "RateCard", findings: "list[Finding]") -> dict[str, Any]:
+def _facts(analysis: "Analysis", asked: "ItemOptions", card: "RateCard", price: "Price") -> dict[str, Any]:
     from dataclasses import asdict  # noqa: PLC0415
+
+    from mes.pricing.findings import of_piece  # noqa: PLC0415
 
     measures = analysis.geometry.as_dict()
     return {
@@ -81,7 +97,7 @@ def _facts(analysis: "Analysis", price: "Price", card: "RateCard", findings: "li
         "format": analysis.format,
         **measures,
         "geometry": measures,
-        "findings": [asdict(finding) for finding in findings],
+        "findings": [asdict(finding) for finding in of_piece(analysis.geometry, asked.material, asked.longest_side_mm)],
         "rate_card": {"version": card.version, "name": card.name, "valid_from": card.valid_from.isoformat()},
         "price": {"amount": str(price.total), "currency": price.currency},
         "unit_price": {"amount": str(price.unit_price), "currency": price.currency},
@@ -92,10 +108,28 @@ def _facts(analysis: "Analysis", price: "Price", card: "RateCard", findings: "li
     }
 
 
+def _told(levers: "tuple[Lever, ...]", price: "Price") -> dict[str, Any]:
+    return {
+        "levers": [
+            {
+                "code": lever.code,
+                "label": lever.label,
+                "mass_change_g": lever.mass_change_g,
+                "price_change": {"amount": str(lever.price_change), "currency": price.currency},
+            }
+            for lever in levers
+        ]
+    }
+
+
 def _print_json(facts: dict[str, Any]) -> None:
     import json  # noqa: PLC0415
 
     typer.echo(json.dumps(facts))
+
+
+def _heading(file: Path, analysis: "Analysis") -> str:
+    return f"{file.name} ({analysis.format}, {analysis.bytes:,} bytes, model {analysis.sha256[:12]})\n"
 
 
 def _print_table(file: Path, facts: dict[str, Any]) -> None:
