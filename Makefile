@@ -12,13 +12,15 @@ IMAGE ?= atelier-mes:latest
 # named after what it was made from, and where, so that nothing is done when nothing changed
 SOURCES := requirements.lock pyproject.toml scripts/python-environment.sh
 INSTALLED := .venv/installed-$(shell { pwd; cat $(SOURCES); } | sha256sum | cut -c1-16)
+COMPILED := .venv/compiled-$(shell { pwd; cat requirements.lock mes/models/*.py mes/models/formats/*.py mes/pricing/*.py \
+	mes/pricing/kernel/*.py; } | sha256sum | cut -c1-16)
 
 .PHONY: help
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: setup
-setup: $(INSTALLED) ## install all that is needed to run, test and develop
+setup: $(COMPILED) ## install all that is needed to run, test and develop
 	@scripts/system-packages.sh test
 
 $(INSTALLED):
@@ -27,12 +29,18 @@ $(INSTALLED):
 	@scripts/python-environment.sh
 	@touch $@
 
+# ahead of time, so that no price waits for the compiler
+$(COMPILED): $(INSTALLED)
+	@$(BIN)/python -m mes.pricing.kernel
+	@rm -f .venv/compiled-*
+	@touch $@
+
 .PHONY: demo
-demo: $(INSTALLED) ## a generated workshop in the console; ARGS="--orders 1000 --seed 2"
+demo: $(COMPILED) ## a generated workshop in the console; ARGS="--orders 1000 --seed 2"
 	@$(BIN)/mes demo $(ARGS)
 
 .PHONY: up
-up: $(INSTALLED) ## run everything on this machine, with your own data; see docs/configuration.md
+up: $(COMPILED) ## run everything on this machine, with your own data; see docs/configuration.md
 	@$(BIN)/mes up
 
 .PHONY: test
@@ -51,7 +59,7 @@ lint: $(INSTALLED) ## style, types, boundaries, SQL, the lock, containers, CI; s
 	@scripts/lint-containers.sh
 
 .PHONY: bench
-bench: $(INSTALLED) ## benchmarks as JSON; NAME=list for one
+bench: $(COMPILED) ## benchmarks as JSON; NAME=list for one
 	@$(BIN)/mes bench $(NAME) --json
 
 .PHONY: image

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing: `run` for the system itself, `test` for the browser of the tests.
+# Installs the Debian packages that are missing: `run` for the system itself, `test` for what tests need: a browser, and
+# another program's measures of meshes.
 set -euo pipefail
 
 usage() {
@@ -21,7 +22,10 @@ missing() {
     case $1 in
         run) has_venv || echo python3-venv ;;
         # without fonts, pages come out as empty boxes
-        test) has_browser || echo chromium fonts-liberation ;;
+        test)
+            has_browser || echo chromium fonts-liberation
+            command -v admesh >/dev/null || echo admesh
+            ;;
         *) usage ;;
     esac
 }
@@ -53,7 +57,7 @@ install() {
 
 [ $# -eq 1 ] || usage
 purpose=$1
-read -r -a packages <<<"$(missing "$purpose")"
+read -r -a packages <<<"$(missing "$purpose" | tr '\n' ' ')"
 [ ${#packages[@]} -eq 0 ] && exit 0
 if may_install && install "${packages[@]}"; then
     exit 0
@@ -61,7 +65,7 @@ fi
 echo "These packages are missing and could not be installed: ${packages[*]}." >&2
 echo "Let an administrator run: apt-get install ${packages[*]}" >&2
 if [ "$purpose" = test ]; then
-    echo "Going on without; the tests that need a browser will fail." >&2
+    echo "Going on without; the tests that need a browser will fail, those that compare with admesh are skipped." >&2
     exit 0
 fi
 exit 1

@@ -1,125 +1,162 @@
 """Measures a mesh: from triangles to all that prices and findings need."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mes.models.errors import UnreadableModel
-from mes.models.mesh import Floats, Ints, Mesh, spans_surface
-from mes.models.topology import components, directed_edges, neighbours
-from mes.pricing.geometry import Facing, Geometry
+from mes.models.mesh import Floats, Mesh
+from mes.pricing.geometry import Fault, Geometry, Point, Printing, Walls
+from mes.pricing.kernel.box import box_of
+from mes.pricing.kernel.columns import stand
+from mes.pricing.kernel.curvature import detail_of
+from mes.pricing.kernel.edges import bodies_of, spanning
+from mes.pricing.kernel.facing import Sides, sides_of
+from mes.pricing.kernel.healing import Surface, mended
+from mes.pricing.kernel.hull import Hull, hull_of
+from mes.pricing.kernel.mass import Masses, bounds, flat_faces, flip, masses_of
+from mes.pricing.kernel.places import spread
+from mes.pricing.kernel.printing import printing_of
+from mes.pricing.kernel.side_by_side import both
+from mes.pricing.thickness import measure_walls
 
-_NEGLIGIBLE = 1e-9
-"""Share of the volume below which a body counts as flat, which has no inside to be turned."""
-
-_EXACTLY_NESTED = 256
-"""Turned bodies that are checked for being cavities, largest first; a ray through 1M triangles takes 10 ms."""
-
-_OFF_CENTRE = np.array((0.2137, 0.3261, 0.4602))
-"""Where in a triangle a ray starts: at no point of symmetry, so that it meets no edge of a drawn model."""
+SPECK_VOLUME, SPECK_SIZE = 1e-5, 0.01
+"""Shares of the whole's volume and size below which a body of its own is a speck: 0.2 mm on a ring of 20 mm."""
 
 
-def measure(mesh: Mesh, unit_mm: float | None = None) -> Geometry:
-    """Measure a mesh.
+LEAST_MM, MOST_MM = 1e-30, 1e30
+"""Sizes beyond which numbers over- or underflow when they are multiplied."""
 
-    The volume is the sum of the signed tetrahedra between each triangle and one point (Zhang and Chen, "Efficient
-    feature extraction for 2D/3D objects in mesh representation", ICIP 2001); that point is the box's centre, so that
-    nothing cancels far from the origin.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Model:
+    """A mesh on its way to being measured: in mm, about the centre of its box.
+
+    Attributes:
+        surface: mended.
+        body: int32 (F,), the number of each face's body.
+        masses: what bodies and faces measure, as they look in the file.
+        sides: which way bodies look.
+        faces, normals: with the inverted bodies turned over.
+    """
+
+    surface: Surface
+    body: NDArray[np.int32]
+    masses: Masses
+    sides: Sides
+    faces: NDArray[np.int32]
+    normals: Floats
+
+
+def measure(mesh: Mesh, unit_mm: float | None = None, *, threads: int = 1, walls: bool = True) -> Geometry:
+    """Measure a mesh, mended where a fault has one obvious cure; the same whatever the number of threads.
 
     Args:
         mesh: what was read.
         unit_mm: millimetres per file unit for files that state none; 1 if not given. A stated unit wins.
+        threads: how many cores to use.
+        walls: whether to measure the thickness of walls too, which takes longest.
 
     Raises:
         UnreadableModel: the numbers are too extreme to be measured.
     """
     scale = mesh.mm_per_unit or unit_mm or 1.0
-    faces = mesh.faces[spans_surface(mesh.faces)]
-    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-    vertices = (mesh.vertices - (low + high) / 2) * scale
-    volumes, areas = _signed_volumes_and_areas(vertices, faces)
-    body = bodies(faces)
-    open_edges = count_open_edges(faces, len(vertices))
-    x, y, z = ((high - low) * scale).tolist()
+    low, high = bounds(mesh.vertices)
+    extents = (high - low) * scale
+    if not LEAST_MM < extents.max() < MOST_MM:
+        raise UnreadableModel("This model's measures are too extreme to be real.")
+    points = (mesh.vertices - (low + high) / 2) * scale
+    work = partial(_model, points, mesh.faces, threads), partial(_in_box, points)
+    model, (hull, axes, sides) = both(*work, threads)
+    detail, printing = both(
+        partial(detail_of, points, model.surface.faces, model.surface.edges, model.masses),
+        partial(_printing, points, model, axes, hull),
+        threads,
+    )
+    found = measure_walls(points, model.faces, threads=threads) if walls else None
+    place = partial(_in_file, scale=scale, middle=(low + high) / 2)
     return Geometry(
         triangles=len(mesh.faces),
-        volume_mm3=_usable(abs(float(volumes.sum()))),
-        area_mm2=_usable(float(areas.sum())),
-        extents_mm=(x, y, z),
-        bodies=int(body.max()) + 1,
-        closed=open_edges == 0,
-        open_edges=open_edges,
-        facing=_facing(vertices, faces, volumes, body),
+        volume_mm3=abs(float((model.masses.volumes * np.where(model.sides.inverted, -1, 1)).sum())),
+        area_mm2=float(model.masses.areas.sum()),
+        extents_mm=_three(extents),
+        bodies=len(model.masses.volumes),
+        closed=model.surface.edges.open_edges == 0,
+        open_edges=model.surface.edges.open_edges,
+        facing=model.sides.facing,
         unit=mesh.unit,
+        box_mm=_three(sides),
+        hull_mm3=hull.volume if hull else 0.0,
+        detail=detail,
+        printing=printing,
+        walls=_walls_in_file(found, place) if found else None,
+        faults=tuple(replace(fault, places=tuple(map(place, fault.places))) for fault in _faults(mesh, points, model)),
     )
 
 
-def count_open_edges(faces: Ints, vertices: int) -> int:
-    """How many directed edges have no reverse twin, each twin used once.
-
-    Args:
-        faces: int64 (F, 3), without degenerate ones.
-        vertices: number of vertices, at most 2**31.
-    """
-    start, end = directed_edges(faces)
-    undirected = np.minimum(start, end) * vertices + np.maximum(start, end)
-    keys = np.sort(undirected * 2 + (start < end))  # the direction in the lowest bit: one sort, no indices
-    first = np.flatnonzero(np.concatenate(([True], keys[1:] >> 1 != keys[:-1] >> 1)))
-    return int(np.abs(np.add.reduceat((keys & 1) * 2 - 1, first)).sum())
+def _model(points: Floats, faces: NDArray[np.int32], threads: int) -> _Model:
+    surface = mended(points, faces, threads)
+    body, count = bodies_of(surface.edges)
+    masses = masses_of(points, surface.faces, body, count, threads)
+    sides = sides_of(points, surface.faces, body, masses)
+    if not sides.inverted.any():
+        return _Model(surface, body, masses, sides, surface.faces, masses.normals)
+    turned = sides.inverted[body]
+    normals = np.where(turned[:, None], -masses.normals, masses.normals)
+    return _Model(surface, body, masses, sides, flip(surface.faces, turned), normals)
 
 
-def bodies(faces: Ints) -> Ints:
-    """The number of its body for each face (F,), from 0: faces that share an edge are of one body."""
-    left, right = neighbours(faces)
-    return components(len(faces), left % len(faces), right % len(faces))
+def _in_box(points: Floats) -> tuple[Hull | None, Floats, Floats]:
+    hull = hull_of(points)
+    return hull, *box_of(points, hull)
 
 
-def _signed_volumes_and_areas(vertices: Floats, faces: Ints) -> tuple[Floats, Floats]:
-    """For each face, the signed volume of its tetrahedron with the origin, and its area."""
-    a, b, c = (vertices[corner] for corner in faces.T)
-    normal = np.cross(b - a, c - a)
-    return np.einsum("ij,ij->i", a, normal) / 6, np.sqrt(np.einsum("ij,ij->i", normal, normal)) / 2
+def _printing(points: Floats, model: _Model, axes: Floats, hull: Hull | None) -> Printing:
+    return printing_of(stand(points, model.faces, model.normals, axes), hull.volume if hull else 0.0)
 
 
-def _usable(number: float) -> float:
-    if not np.isfinite(number):
-        raise UnreadableModel("This model's measures are too extreme to be real.")
-    return number
+def _faults(mesh: Mesh, points: Floats, model: _Model) -> Iterator[Fault]:
+    yield from model.surface.faults
+    masses, inverted = model.masses, model.sides.inverted
+    middles = (masses.low + masses.high) / 2
+    if inverted.any():
+        yield Fault("inverted_bodies", int(inverted.sum()), spread(middles[inverted]), healed=True)
+    yield from _flat_faces(mesh, points, model)
+    specks = _specks(model)
+    if specks.any():
+        yield Fault("floating_specks", int(specks.sum()), spread(middles[specks]))
 
 
-def _facing(vertices: Floats, faces: Ints, volumes: Floats, body: Ints) -> Facing:
-    """Which way the surfaces look; a body turned against the whole is sound where it is a cavity within it."""
-    per_body = np.bincount(body, volumes)
-    direction = 1 if per_body.sum() >= 0 else -1
-    sides = per_body * direction
-    turned = np.flatnonzero(sides < -_NEGLIGIBLE * np.abs(sides).sum())
-    turned = turned[np.argsort(sides[turned], kind="stable")]
-    sound = _nested(vertices, faces, body, turned, direction)
-    if not all(sound):
-        return "mixed"
-    return "outward" if direction > 0 else "inward"
-
-
-def _nested(vertices: Floats, faces: Ints, body: Ints, turned: Ints, direction: int) -> Iterator[bool]:
-    """For each turned body, largest first, whether it lies in the material of the others; the rest count as such."""
-    if not len(turned):
+def _flat_faces(mesh: Mesh, points: Floats, model: _Model) -> Iterator[Fault]:
+    spans, count = spanning(mesh.faces)
+    if count == len(mesh.faces) and not model.masses.flat:
         return
-    corners = vertices[faces]
-    low, high = np.ascontiguousarray(corners.min(axis=1).T), np.ascontiguousarray(corners.max(axis=1).T)
-    for number in turned[:_EXACTLY_NESTED]:
-        own = body == number
-        x, y, z = start = _OFF_CENTRE @ corners[np.argmax(own)]
-        met = (low[0] <= x) & (high[0] >= x) & (low[1] <= y) & (high[1] >= y) & (high[2] > z) & ~own
-        yield _winding(corners[met], start) * direction > 0
+    flat = flat_faces(points, model.surface.faces)
+    faces = np.concatenate((mesh.faces[~spans], model.surface.faces[flat]))
+    yield Fault("zero_area_faces", len(faces), spread(points[faces].mean(axis=1)), healed=True)
 
 
-def _winding(corners: Floats, start: NDArray[np.float64]) -> int:
-    """How often the triangles (T, 3, 3) go around a point: signed crossings of the ray from it towards +z."""
-    a, b, c = (corners[:, i] - start for i in range(3))
-    sides = np.column_stack([p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0] for p, q in ((a, b), (b, c), (c, a))])
-    normal = np.cross(b - a, c - a)
-    crossed = ((sides > 0).all(axis=1) | (sides < 0).all(axis=1)) & (
-        np.einsum("ij,ij->i", a, normal) * normal[:, 2] > 0
-    )
-    return int(np.sign(normal[crossed, 2]).sum())
+def _specks(model: _Model) -> NDArray[np.bool_]:
+    """Bodies of their own that are tiny beside the largest; holes are none, and open ones have no volume to go by."""
+    masses = model.masses
+    lengths, volumes = (masses.high - masses.low).max(axis=1), np.abs(masses.volumes)
+    tiny: NDArray[np.bool_] = lengths < SPECK_SIZE * lengths.max()
+    if not model.surface.edges.open_edges:
+        tiny |= volumes < SPECK_VOLUME * volumes.max()
+    return tiny & ~model.sides.cavities
+
+
+def _in_file(place: Point, scale: float, middle: Floats) -> Point:
+    return _three(np.asarray(place) / scale + middle)
+
+
+def _walls_in_file(walls: Walls, place: Callable[[Point], Point]) -> Walls:
+    return replace(walls, places=tuple(replace(thin, at=place(thin.at)) for thin in walls.places))
+
+
+def _three(numbers: Floats) -> Point:
+    x, y, z = numbers.tolist()
+    return x, y, z

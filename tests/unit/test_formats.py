@@ -1,9 +1,6 @@
 """Every format reads to the same mesh, and no file, however broken or hostile, ends in anything but a clear refusal."""
 
 import contextlib
-import io
-import struct
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,84 +13,24 @@ from mes.models.errors import ModelTooLarge, NotAMesh, UnknownFormat, Unreadable
 from mes.models.formats import package, read_mesh, threemf
 from mes.models.mesh import Mesh
 from mes.pricing.measure import measure
-
-CORNERS = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
-QUADS = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-TRIANGLES = np.array([t for a, b, c, d in QUADS for t in ((a, b, c), (a, c, d))])
+from tests.model_files import (
+    CORNERS,
+    CUBES,
+    MODEL_RELS,
+    TRIANGLES,
+    WRITERS,
+    ascii_stl,
+    binary_stl,
+    mesh_xml,
+    model_xml,
+    obj,
+    ply,
+    threemf_zip,
+)
 
 FUZZ = settings(
     max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-MODEL_RELS = (
-    '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r" '
-    'Target="/3D/a.model" Type="http://schemas.microsoft.com/3dmanufacturing/2013/01/3dmodel"/></Relationships>'
-)
-XMLNS = (
-    'xmlns="http://schemas.microsoft.com/3dmanufacturing/core/2015/02" '
-    'xmlns:p="http://schemas.microsoft.com/3dmanufacturing/production/2015/06"'
-)
-
-
-def binary_stl(points=CORNERS, faces=TRIANGLES, count=None, header=b"", tail=b""):
-    records = np.zeros(len(faces), np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")]))
-    records["corners"] = np.asarray(points, float)[faces]
-    records["attribute"] = 0x8F1F  # a colour
-    return (
-        header.ljust(80, b"\0") + struct.pack("<I", len(faces) if count is None else count) + records.tobytes() + tail
-    )
-
-
-def ascii_stl(points=CORNERS, faces=TRIANGLES, newline="\n"):
-    facets = (
-        "facet normal 0 0 0\n outer loop\n"
-        + "".join(f"  vertex {' '.join(map(repr, points[i].tolist()))}\n" for i in face)
-        + " endloop\nendfacet\n"
-        for face in faces
-    )
-    return f"solid a vertex facet name\n{''.join(facets)}endsolid a\n".replace("\n", newline).encode()
-
-
-def obj(points=CORNERS, faces=TRIANGLES, form="{0}", offset=1):
-    lines = [f"v {' '.join(map(repr, point.tolist()))}" for point in np.asarray(points, float)]
-    lines += ["f " + " ".join(form.format(int(i) + offset) for i in face) for face in faces]
-    return "\n".join(lines).encode()
-
-
-def ply(points=CORNERS, faces=TRIANGLES, encoding="ascii"):
-    header = (
-        f"ply\nformat {encoding} 1.0\ncomment drawn by hand\nelement vertex {len(points)}\nproperty double x\n"
-        f"property double y\nproperty double z\nproperty uchar red\nelement face {len(faces)}\n"
-        "property list uchar int vertex_indices\nproperty uchar flags\nend_header\n"
-    ).encode()
-    if encoding == "ascii":
-        rows = [" ".join(map(repr, point.tolist())) + " 7" for point in np.asarray(points, float)]
-        rows += [f"{len(face)} {' '.join(str(int(i)) for i in face)} 3" for face in faces]
-        return header + "\n".join(rows).encode() + b"\n"
-    order = "<" if "little" in encoding else ">"
-    body = b"".join(struct.pack(f"{order}dddB", *map(float, point), 7) for point in points)
-    body += b"".join(struct.pack(f"{order}B{len(face)}iB", len(face), *map(int, face), 3) for face in faces)
-    return header + body
-
-
-def mesh_xml(points=CORNERS, faces=TRIANGLES):
-    vertices = "".join(f'<vertex x="{x!r}" y="{y!r}" z="{z!r}"/>' for x, y, z in np.asarray(points, float).tolist())
-    triangles = "".join(f'<triangle v1="{a}" v2="{b}" v3="{c}"/>' for a, b, c in np.asarray(faces).tolist())
-    return f"<mesh><vertices>{vertices}</vertices><triangles>{triangles}</triangles></mesh>"
-
-
-def model_xml(resources, build='<item objectid="1"/>', attributes='unit="millimeter"', prolog=""):
-    head = f'<?xml version="1.0" encoding="UTF-8"?>{prolog}<model {XMLNS} {attributes}>'
-    return f"{head}<resources>{resources}</resources><build>{build}</build></model>"
-
-
-def threemf_zip(model=None, parts=(), rels=MODEL_RELS):
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("_rels/.rels", rels)
-        archive.writestr("3D/a.model", model or model_xml(f'<object id="1">{mesh_xml()}</object>'))
-        for name, content in parts:
-            archive.writestr(name, content)
-    return out.getvalue()
 
 
 @pytest.fixture
@@ -107,41 +44,13 @@ def read(tmp_path) -> Callable[..., Mesh]:
 
 
 def assert_unit_cube(mesh: Mesh) -> None:
-    geometry = measure(mesh)
-    assert (len(mesh.vertices), len(mesh.faces)) == (8, 12)
-    assert geometry.volume_mm3 == pytest.approx(1)
-    assert geometry.area_mm2 == pytest.approx(6)
-    assert (geometry.closed, geometry.facing, geometry.bodies) == (True, "outward", 1)
-
-
-CUBES = {
-    "stl binary": (binary_stl(), "stl"),
-    "stl binary that says solid": (binary_stl(header=b"solid cube, facet by facet"), "stl"),
-    "stl binary with a stray tail": (binary_stl(tail=b"x" * 7), "stl"),
-    "stl ascii": (ascii_stl(), "stl"),
-    "stl ascii, windows": (ascii_stl(newline="\r\n"), "stl"),
-    "stl ascii, shouted on one line": (ascii_stl(newline=" ").upper(), "stl"),
-    "obj": (obj(), "obj"),
-    "obj of quads": (obj(faces=QUADS), "obj"),
-    "obj v/vt/vn": (obj(form="{0}/1/2"), "obj"),
-    "obj v//vn": (obj(form="{0}//-2"), "obj"),
-    "obj v/vt": (obj(form="{0}/7"), "obj"),
-    "obj counting back": (obj(offset=-8), "obj"),
-    "obj with colours that are no numbers": (obj().replace(b"v 0.0 0.0 0.0", b"v 0.0 0.0 0.0 nan nan 1"), "obj"),
-    "obj with comments, groups and continued lines": (
-        b"# caf\xe9\nmtllib a.mtl\no a\ng b c\ns off\n" + obj().replace(b"f ", b"f \\\n ") + b" # end\n",
-        "obj",
-    ),
-    "ply ascii": (ply(), "ply"),
-    "ply ascii of quads": (ply(faces=QUADS), "ply"),
-    "ply ascii, windows": (ply().replace(b"\n", b"\r\n"), "ply"),
-    "ply little endian": (ply(encoding="binary_little_endian"), "ply"),
-    "ply big endian": (ply(encoding="binary_big_endian"), "ply"),
-    "ply of quads, big endian": (ply(faces=QUADS, encoding="binary_big_endian"), "ply"),
-    "ply of both, ascii": (ply(faces=[*QUADS[:5], *TRIANGLES[10:]]), "ply"),
-    "ply of both, binary": (ply(faces=[*QUADS[:5], *TRIANGLES[10:]], encoding="binary_little_endian"), "ply"),
-    "3mf": (threemf_zip(), "3mf"),
-}
+    a, b, c = (mesh.vertices[corner] for corner in mesh.faces.T)
+    assert (mesh.vertices.shape, mesh.faces.shape) == ((8, 3), (12, 3))
+    assert (mesh.vertices.dtype, mesh.faces.dtype) == (np.float64, np.int32)
+    assert np.einsum("ij,ij->", a, np.cross(b, c)) / 6 == pytest.approx(1)
+    assert np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2 == pytest.approx(6)
+    edges = np.concatenate((mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]])).tolist()
+    assert sorted(edges) == sorted([end, start] for start, end in edges)
 
 
 @pytest.mark.parametrize("name", ["model.stl", "model.obj", "model.ply", "model.3mf", "model"])
@@ -389,14 +298,6 @@ def soups(draw):
     numbers = st.floats(-1e6, 1e6, width=32, allow_subnormal=False)
     points = np.array(draw(st.lists(numbers, min_size=9 * count, max_size=9 * count))).reshape(-1, 3)
     return points, np.arange(3 * count).reshape(-1, 3)
-
-
-WRITERS = {
-    "stl": binary_stl, "ascii stl": ascii_stl, "obj": obj, "ply": ply,
-    "ply le": lambda points, faces: ply(points, faces, "binary_little_endian"),
-    "ply be": lambda points, faces: ply(points, faces, "binary_big_endian"),
-    "3mf": lambda points, faces: threemf_zip(model_xml(f'<object id="1">{mesh_xml(points, faces)}</object>')),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("writer", WRITERS)

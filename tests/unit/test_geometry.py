@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,34 +14,17 @@ from mes.models.formats import read_mesh
 from mes.models.mesh import build
 from mes.pricing.geometry import Geometry, scaled
 from mes.pricing.measure import measure
-
-CUBE = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
-QUADS = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-FACES = np.array([t for a, b, c, d in QUADS for t in ((a, b, c), (a, c, d))])
+from tests.meshes import CORNERS, FACES, box, soup, sphere
 
 
 def cube(size=1.0, at=(0.0, 0.0, 0.0), inside_out=False):
-    return (CUBE * size + at)[FACES[:, ::-1] if inside_out else FACES]
-
-
-def sphere(radius=1.0, at=(0.0, 0.0, 0.0), rings=48):
-    """A latitude-longitude sphere of triangles, whose poles degenerate."""
-    lat, lon = np.meshgrid(np.linspace(0, np.pi, rings + 1), np.linspace(0, 2 * np.pi, 2 * rings + 1), indexing="ij")
-    lon[:, -1] = 0.0
-    sine = np.sin(lat)
-    sine[[0, -1]] = 0.0
-    grid = np.stack((sine * np.cos(lon), sine * np.sin(lon), np.cos(lat)), -1) * radius + at
-    a, b, c, d = grid[:-1, :-1], grid[1:, :-1], grid[1:, 1:], grid[:-1, 1:]
-    return np.concatenate((np.stack((a, b, c), 2).reshape(-1, 3, 3), np.stack((a, c, d), 2).reshape(-1, 3, 3)))
-
-
-def soup(*solids, unit_mm=None):
-    corners = np.concatenate(solids)
-    return measure(build(corners.reshape(-1, 3), np.arange(3 * len(corners)).reshape(-1, 3), "stl"), unit_mm)
+    return box((size, size, size), at, inside_out)
 
 
 def test_a_cube_is_a_cube():
-    assert soup(cube(2)) == Geometry(12, 8.0, 24.0, (2.0, 2.0, 2.0), 1, True, 0, "outward", None)
+    found = replace(soup(cube(2)), detail=None, printing=None)
+    expected = Geometry(12, 8.0, 24.0, (2.0, 2.0, 2.0), 1, True, 0, "outward", None, (2.0, 2.0, 2.0), 8.0)
+    assert found == expected
 
 
 def test_a_sphere_tends_to_its_formula():
@@ -111,10 +95,12 @@ def test_missing_triangles_open_the_model(missing, open_edges):
     assert (opened.closed, opened.open_edges, opened.triangles) == (False, open_edges, 12 - missing)
 
 
-def test_a_triangle_turned_over_opens_the_model_on_both_sides():
+def test_a_triangle_turned_over_would_open_the_model_and_is_turned_back():
     turned = cube()
     turned[0] = turned[0, ::-1]
-    assert (soup(turned).closed, soup(turned).open_edges) == (False, 6)
+    found = soup(turned)
+    assert (found.closed, found.open_edges, found.volume_mm3) == (True, 0, pytest.approx(1))
+    assert [(fault.kind, fault.count, fault.healed) for fault in found.faults] == [("inconsistent_facing", 1, True)]
 
 
 def test_degenerate_triangles_change_nothing_but_the_count():
@@ -134,23 +120,26 @@ def test_a_long_chain_of_triangles_is_one_body():
     order = np.random.default_rng(1).permutation(200_001)
     points, place = points[order], np.argsort(order)
     faces = place[np.column_stack((x[:-2], x[1:-1], x[2:]))]
-    assert measure(build(points, np.random.default_rng(2).permutation(faces), "obj")).bodies == 1
+    assert measure(build(points, np.random.default_rng(2).permutation(faces), "obj"), walls=False).bodies == 1
 
 
 def test_geometry_survives_json():
-    geometry = soup(cube(2), cube(1, (9, 0, 0), inside_out=True))
+    geometry = soup(cube(2), cube(1, (9, 0, 0), inside_out=True), walls=True)
+    assert geometry.walls
+    assert geometry.printing
+    assert geometry.faults
     assert Geometry.from_dict(json.loads(json.dumps(geometry.as_dict()))) == geometry
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.floats(0.01, 1000), st.tuples(*[st.floats(0.5, 20)] * 3))
 def test_scaling_the_measures_is_measuring_the_scaled(longest, sides):
-    box = CUBE * sides
+    corners = CORNERS * sides
     ratio = longest / max(sides)
-    computed = scaled(soup(box[FACES]), longest)
+    computed = scaled(soup(corners[FACES]), longest)
     assert max(computed.extents_mm) == pytest.approx(longest)
-    measured = soup((box * ratio)[FACES])
-    for name in ("volume_mm3", "area_mm2", "extents_mm"):
+    measured = soup((corners * ratio)[FACES])
+    for name in ("volume_mm3", "area_mm2", "extents_mm", "box_mm", "hull_mm3", "detail"):
         assert getattr(computed, name) == pytest.approx(getattr(measured, name))
     assert (computed.triangles, computed.bodies, computed.closed) == (12, 1, True)
 
@@ -174,14 +163,14 @@ KNOWN = [
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "volume_mm3", "bodies"), KNOWN)
 def test_real_models_measure_what_other_programs_say(data_root, name, volume_mm3, bodies):
-    geometry = measure(read_mesh(data_root / "meshes" / name))
+    geometry = measure(read_mesh(data_root / "meshes" / name), walls=False)
     assert geometry.volume_mm3 == pytest.approx(volume_mm3, rel=3e-6)
     assert (geometry.bodies, geometry.closed, geometry.facing) == (bodies, True, "outward")
 
 
 @pytest.mark.data
 def test_a_part_in_inches_is_measured_in_millimetres_and_found_open(data_root):
-    geometry = measure(read_mesh(data_root / "meshes" / "trimesh" / "featuretype.3MF"))
+    geometry = measure(read_mesh(data_root / "meshes" / "trimesh" / "featuretype.3MF"), walls=False)
     assert geometry.extents_mm == pytest.approx((127, 63.5, 34.925))
     assert (geometry.unit, geometry.closed) == ("inch", False)
 
@@ -197,5 +186,5 @@ def test_all_models_that_customers_ordered_are_closed_and_face_outward(data_root
     ordered = [data_root / "meshes" / "classic" / f"{name}.obj" for name in CLASSIC]
     ordered += [*(data_root / "meshes" / "jewelry").glob("*.stl"), *(data_root / "meshes" / "jewelry").glob("*.3mf")]
     assert len(ordered) == 16
-    measured = {path.name: measure(read_mesh(path)) for path in ordered}
+    measured = {path.name: measure(read_mesh(path), walls=False) for path in ordered}
     assert [name for name, found in measured.items() if not found.closed or found.facing != "outward"] == []

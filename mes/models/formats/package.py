@@ -1,10 +1,13 @@
 """Opens the zip around a 3MF without trusting it: sizes, names and relationships are checked before use."""
 
+import mmap
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO
 from xml.etree.ElementTree import Element, ParseError  # types only; parsing goes through defusedxml
@@ -21,6 +24,10 @@ MAX_UNPACKED_BYTES = 2 << 30
 MAX_RATIO = 200
 """The 3MF Consortium's own samples shrink up to 16 times as meshes and 90 as slices; a zip bomb 1,000 times."""
 
+MAX_RELATIONSHIPS_BYTES = 1 << 20
+"""Unpacked; real ones have some thousand bytes, and they are held as a tree."""
+
+_DIRECTORY_ENTRY = re.compile(rb"PK\x01\x02")
 _RATIO_FREE_BYTES = 10 << 20  # a small part may shrink as it likes
 _ENCRYPTED = 0x1
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
@@ -74,6 +81,8 @@ class Package:
     def _relationships(self, name: str, folder: str) -> list[tuple[str, str]]:
         """Type and target of each relationship, all of which must lead to parts of this package."""
         found = []
+        if self.parts[_key(name)].file_size > MAX_RELATIONSHIPS_BYTES:
+            raise ModelTooLarge("The relationships of this 3MF file are too long.", part=name)
         with self.part(name) as stream:
             root = _parse(stream, name)
         for relationship in root.iter(_RELATIONSHIP):
@@ -96,16 +105,25 @@ def open_package(path: Path) -> Iterator[Package]:
         ModelTooLarge: too many parts, or too much once unpacked.
     """
     try:
+        _check_directory(path)
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         raise UnreadableModel("This 3MF file is cut off or damaged: its zip directory cannot be read.") from error
     with archive:
-        yield Package(archive, _checked(archive.infolist()))
+        yield Package(archive, _checked(archive.infolist(), path.stat().st_size))
 
 
-def _checked(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    if len(entries) > MAX_PARTS:
-        raise ModelTooLarge("This 3MF file has too many parts.", parts=len(entries), most=MAX_PARTS)
+def _check_directory(path: Path) -> None:
+    """Count the entries of a zip's directory before `zipfile` makes an object of each, whatever number it states."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        entries = sum(1 for _ in islice(_DIRECTORY_ENTRY.finditer(data), MAX_PARTS + 1))
+    if entries > MAX_PARTS:
+        raise ModelTooLarge("This 3MF file has too many parts.", most=MAX_PARTS)
+
+
+def _checked(entries: list[zipfile.ZipInfo], file_bytes: int) -> dict[str, zipfile.ZipInfo]:
+    if sum(entry.compress_size for entry in entries) > file_bytes:
+        raise UnreadableModel("Parts of this 3MF file overlap, or are not as long as they say.", bytes=file_bytes)
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > MAX_UNPACKED_BYTES:
         raise ModelTooLarge("This 3MF file is too large once unpacked.", bytes=unpacked, most=MAX_UNPACKED_BYTES)

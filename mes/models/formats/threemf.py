@@ -7,8 +7,10 @@ import numpy as np
 
 from mes.models.errors import ModelTooLarge, NotAMesh, UnreadableModel
 from mes.models.formats.package import Package, open_package
-from mes.models.formats.threemf_part import MM_PER_UNIT, Instance, Object, Part, read_part
-from mes.models.mesh import MAX_TRIANGLES, Floats, Ints
+from mes.models.formats.text import Faces
+from mes.models.formats.threemf_model import IDENTITY, MAX_POINTS, MM_PER_UNIT, Instance, Object, Part
+from mes.models.formats.threemf_part import read_part
+from mes.models.mesh import MAX_TRIANGLES, Floats
 
 MAX_DEPTH = 32
 MAX_INSTANCES = 100_000
@@ -24,7 +26,7 @@ class _Scene:
     root: str
     parts: dict[str, Part] = field(default_factory=dict)
     points: list[Floats] = field(default_factory=list)
-    faces: list[Ints] = field(default_factory=list)
+    faces: list[Faces] = field(default_factory=list)
     placed_points: int = 0
     placed_faces: int = 0
     instances: int = 0
@@ -37,14 +39,14 @@ class _Scene:
         return self.parts[key]
 
 
-def read(path: Path) -> tuple[Floats, Ints, str, float]:
+def read(path: Path) -> tuple[Floats, Faces, str, float]:
     """Points and faces of everything that a 3MF file builds, in the unit of its root model.
 
     Only items of the build count; objects of type `support` and `solidsupport` are left out. Specifications: 3MF core
     1.3, production extension 1.1.
 
     Returns:
-        Points (N, 3), faces (F, 3), the unit's name, millimetres in that unit.
+        Points, float64 (N, 3), faces, int32 (F, 3), the unit's name, millimetres in that unit.
 
     Raises:
         UnreadableModel: not a sound 3MF package.
@@ -62,6 +64,8 @@ def read(path: Path) -> tuple[Floats, Ints, str, float]:
                 _place(scene, item, scene.root, np.eye(4), depth=0)
     if not scene.placed_faces:
         raise NotAMesh(format="3mf", items=len(root.build))
+    if len(scene.faces) == 1:  # nearly always, and then no copy is needed
+        return scene.points[0], scene.faces[0], root.unit, MM_PER_UNIT[root.unit]
     return np.concatenate(scene.points), np.concatenate(scene.faces), root.unit, MM_PER_UNIT[root.unit]
 
 
@@ -93,17 +97,20 @@ def _add(scene: _Scene, placed: Object, matrix: Floats) -> None:
     points, faces = placed.points, placed.faces
     if not len(faces):
         return
-    scene.placed_faces += len(faces)
-    if scene.placed_faces > MAX_TRIANGLES:
-        raise ModelTooLarge(triangles=scene.placed_faces, most=MAX_TRIANGLES)
+    if scene.placed_faces + len(faces) > MAX_TRIANGLES or scene.placed_points + len(points) > MAX_POINTS:
+        raise ModelTooLarge(triangles=scene.placed_faces + len(faces), most=MAX_TRIANGLES)
     if faces.min() < 0 or faces.max() >= len(points):
         raise UnreadableModel("A triangle names a vertex that its mesh does not have.", vertices=len(points))
     if np.linalg.det(matrix[:3, :3]) < 0:
         faces = faces[:, ::-1]  # a mirrored solid keeps its outside outside
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused with the coordinates
-        scene.points.append(points @ matrix[:3, :3] + matrix[3, :3])
-    scene.faces.append(faces + scene.placed_points)
+    if not np.array_equal(matrix, np.eye(4)):
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused with the coordinates
+            points = points @ matrix[:3, :3]
+            points += matrix[3, :3]
+    scene.points.append(points)
+    scene.faces.append(faces + np.int32(scene.placed_points) if scene.placed_points else faces)
     scene.placed_points += len(points)
+    scene.placed_faces += len(faces)
 
 
 def _matrix(transform: Floats) -> Floats:
@@ -112,7 +119,7 @@ def _matrix(transform: Floats) -> Floats:
     Raises:
         UnreadableModel: it flattens what it places.
     """
-    if np.linalg.matrix_rank(transform[:3]) < 3:  # noqa: PLR2004 - of space
+    if transform is not IDENTITY and np.linalg.matrix_rank(transform[:3]) < 3:  # noqa: PLR2004 - of space
         raise UnreadableModel("A transform of this 3MF file flattens what it places.")
     return np.column_stack((transform, (0.0, 0.0, 0.0, 1.0)))
 

@@ -1,16 +1,17 @@
 """Reads one model part of a 3MF: a stream of XML becomes objects, components and build items in bounded memory."""
 
 import math
-from array import array
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import IO
 from xml.parsers import expat  # any DTD is refused below; 1.7 times as fast as defusedxml's iterparse
 
 import numpy as np
 
 from mes.models.errors import ModelTooLarge, UnreadableModel
-from mes.models.mesh import MAX_TRIANGLES, Floats, Ints
+from mes.models.formats.threemf_model import IDENTITY, MM_PER_UNIT, Instance, Object, Part
+from mes.models.formats.threemf_runs import TRIANGLES, VERTICES
+from mes.models.formats.threemf_stream import Feed
+from mes.models.mesh import Floats
 
 CORE = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
 PRODUCTION = "http://schemas.microsoft.com/3dmanufacturing/production/2015/06"
@@ -21,55 +22,14 @@ READABLE_EXTENSIONS = {
     "http://schemas.microsoft.com/3dmanufacturing/slice/2015/07",  # slices come beside the mesh that we measure
     "http://schemas.microsoft.com/3dmanufacturing/trianglesets/2021/07",  # names for groups of triangles
 }
-MM_PER_UNIT = {"micron": 0.001, "millimeter": 1.0, "centimeter": 10.0, "inch": 25.4, "foot": 304.8, "meter": 1000.0}
 OBJECT_TYPES = {"model", "solidsupport", "support", "surface", "other"}
 MAX_NESTING = 64  # elements; a model needs 6
+MAX_NAMES, MAX_NAME_LENGTH = 100_000, 1_000
+"""Resources, pieces of metadata, and instances that one part may state, of each."""
 ENCODINGS = {"utf-8", "utf-16", "us-ascii"}
 
 Attributes = dict[str, str]
-_CHUNK_BYTES = 1 << 20
-_IDENTITY = np.vstack((np.eye(3), np.zeros(3)))
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """A placed object: a component, or an item of the build."""
-
-    object_id: str
-    path: str | None
-    transform: Floats
-    """float64 (4, 3): a point p (row vector) goes to p @ transform[:3] + transform[3], in the part's unit."""
-
-
-@dataclass(slots=True)
-class Object:
-    """A mesh, or a composition of other objects."""
-
-    kind: str
-    coordinates: "array[float]" = field(default_factory=lambda: array("d"))
-    corners: "array[int]" = field(default_factory=lambda: array("q"))
-    components: list[Instance] = field(default_factory=list)
-    bodies: int = 0
-    beams: bool = False
-
-    @property
-    def points(self) -> Floats:
-        """float64 (N, 3), in the part's unit."""
-        return np.frombuffer(self.coordinates, np.float64).reshape(-1, 3)
-
-    @property
-    def faces(self) -> Ints:
-        """int64 (F, 3)."""
-        return np.frombuffer(self.corners, np.int64).reshape(-1, 3)
-
-
-@dataclass(slots=True)
-class Part:
-    """What one model part states."""
-
-    unit: str = "millimeter"
-    objects: dict[str, Object] = field(default_factory=dict)
-    build: list[Instance] = field(default_factory=list)
+_RUNS = {f"{CORE} vertices": VERTICES, f"{CORE} triangles": TRIANGLES}
 
 
 def read_part(stream: IO[bytes]) -> Part:
@@ -79,19 +39,19 @@ def read_part(stream: IO[bytes]) -> Part:
         UnreadableModel: malformed XML, a DTD, an encoding other than UTF-8 or UTF-16, or a structure that the 3MF core
             specification (1.3) forbids.
     """
-    reader = _Reader()
     parser = expat.ParserCreate(namespace_separator=" ")
+    reader = _Reader()
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
     parser.XmlDeclHandler = _check_encoding
     parser.StartDoctypeDeclHandler = _refuse_dtd
     parser.StartNamespaceDeclHandler = reader.namespace
+    feed = Feed(parser, reader)
     try:
-        while chunk := stream.read(_CHUNK_BYTES):
-            parser.Parse(chunk)
-        parser.Parse(b"", True)  # noqa: FBT003 - positional in C: the end of the document
+        feed.read(stream)
     except expat.ExpatError as error:
-        raise UnreadableModel(f"The XML of this 3MF file is malformed: {error}.") from error
+        fault, line = expat.ErrorString(error.code), error.lineno + feed.lines_taken
+        raise UnreadableModel(f"The XML of this 3MF file is malformed: {fault}.", line=line) from error
     reader.check_complete()
     return reader.part
 
@@ -101,6 +61,8 @@ class _Reader:
 
     def __init__(self) -> None:
         self.part = Part()
+        self.events = 0
+        self._instances = 0
         self._open: list[str] = []
         self._object: Object | None = None
         self._resources: set[str] = set()
@@ -123,17 +85,21 @@ class _Reader:
         }
 
     def namespace(self, prefix: str | None, uri: str) -> None:
-        """Remember what a prefix means: extensions are required by prefix."""
-        self._prefixes[prefix or ""] = uri
+        """Remember what a prefix means in the root: extensions are required by prefix."""
+        if not self._open:
+            self._prefixes[prefix or ""] = uri
 
     def start(self, tag: str, attributes: Attributes) -> None:
         """An element begins; `tag` is its namespace, a space and its name."""
         namespace, _, name = tag.rpartition(" ")
+        self.events += 1
+        if len(self._open) > MAX_NESTING:
+            raise UnreadableModel("The elements of this 3MF file are nested too deeply.", most=MAX_NESTING)
         if namespace == CORE:
             handle = self._starts.get(name)
             if handle is not None:
                 handle(attributes)
-        elif not self._open or len(self._open) > MAX_NESTING:
+        elif not self._open:
             raise UnreadableModel("The 3D model part of this 3MF file is no 3MF model.")
         elif namespace == BEAM_LATTICE and self._object is not None:
             self._object.beams = True
@@ -144,10 +110,24 @@ class _Reader:
     def end(self, tag: str) -> None:
         """An element ends."""
         self._open.pop()
+        self.events += 1
         if tag == f"{CORE} object" and self._object is not None:
             if self._object.bodies != 1:
                 raise UnreadableModel("An object of this 3MF file needs exactly one mesh or list of components.")
             self._object = None
+
+    def run(self) -> int | None:
+        """See `threemf_stream.Listener`."""
+        return _RUNS.get(self._open[-1]) if self._open and self._object is not None else None
+
+    def take(self, kind: int, values: Floats) -> None:
+        """See `threemf_stream.Listener`."""
+        taking = self._current("vertex")
+        if kind == VERTICES:
+            taking.coordinates.frombytes(values.tobytes())
+        else:
+            taking.corners.frombytes(values.astype(np.int32).tobytes())
+        taking.check_size()
 
     def check_complete(self) -> None:
         """Raises UnreadableModel where a mandatory element is missing."""
@@ -184,13 +164,13 @@ class _Reader:
         if self._open == [f"{CORE} model"]:
             if name in self._metadata:
                 raise UnreadableModel("Metadata of this 3MF file is given twice.", name=name[:100])
-            self._metadata.add(name)
+            _add_name(self._metadata, name)
 
     def _resource_id(self, attributes: Attributes) -> str:
         resource = _required(attributes, "id", "resource")
         if resource in self._resources:
             raise UnreadableModel("Two resources of this 3MF file have the same id.", id=resource[:40])
-        self._resources.add(resource)
+        _add_name(self._resources, resource)
         return resource
 
     def _materials(self, attributes: Attributes) -> None:
@@ -212,41 +192,44 @@ class _Reader:
         self._current("components").bodies += 1
 
     def _vertex(self, attributes: Attributes) -> None:
-        coordinates = self._current("vertex").coordinates
+        taking = self._current("vertex")
         try:
-            coordinates.extend((float(attributes["x"]), float(attributes["y"]), float(attributes["z"])))
+            taking.coordinates.extend((float(attributes["x"]), float(attributes["y"]), float(attributes["z"])))
         except (KeyError, ValueError) as error:
             raise UnreadableModel(
                 "A vertex of this 3MF file lacks a coordinate or has one that is no number."
             ) from error
+        taking.check_size()
 
     def _triangle(self, attributes: Attributes) -> None:
-        corners = self._current("triangle").corners
+        taking = self._current("triangle")
         try:
-            corners.extend((int(attributes["v1"]), int(attributes["v2"]), int(attributes["v3"])))
+            taking.corners.extend((int(attributes["v1"]), int(attributes["v2"]), int(attributes["v3"])))
         except (KeyError, ValueError, OverflowError) as error:
             raise UnreadableModel("A triangle of this 3MF file lacks a corner or has one that is no index.") from error
-        if len(corners) > 3 * MAX_TRIANGLES:
-            raise ModelTooLarge(most=MAX_TRIANGLES)
+        taking.check_size()
 
     def _component(self, attributes: Attributes) -> None:
-        self._current("component").components.append(_instance(attributes))
+        self._current("component").components.append(self._instance(attributes))
 
     def _item(self, attributes: Attributes) -> None:
-        self.part.build.append(_instance(attributes))
+        self.part.build.append(self._instance(attributes))
+
+    def _instance(self, attributes: Attributes) -> Instance:
+        self._instances += 1
+        if self._instances > MAX_NAMES:
+            raise ModelTooLarge("This 3MF file places too many objects.", most=MAX_NAMES)
+        transform = attributes.get("transform")
+        return Instance(
+            _required(attributes, "objectid", "item"),
+            attributes.get(f"{PRODUCTION} path"),
+            IDENTITY if transform is None else _transform(transform),
+        )
 
     def _current(self, name: str) -> Object:
         if self._object is None:
             raise UnreadableModel("An element of this 3MF file is outside of any object.", element=name)
         return self._object
-
-
-def _instance(attributes: Attributes) -> Instance:
-    numbers = attributes.get("transform")
-    path = attributes.get(f"{PRODUCTION} path")
-    return Instance(
-        _required(attributes, "objectid", "item"), path, _IDENTITY if numbers is None else _transform(numbers)
-    )
 
 
 def _transform(numbers: str) -> Floats:
@@ -255,9 +238,15 @@ def _transform(numbers: str) -> Floats:
         values = [float(number) for number in numbers.split()]
     except ValueError as error:
         raise UnreadableModel("A transform of this 3MF file is not made of numbers.") from error
-    if len(values) != _IDENTITY.size or not all(map(math.isfinite, values)):
+    if len(values) != IDENTITY.size or not all(map(math.isfinite, values)):
         raise UnreadableModel("A transform of this 3MF file is not made of 12 finite numbers.")
-    return np.array(values).reshape(_IDENTITY.shape)
+    return np.array(values).reshape(IDENTITY.shape)
+
+
+def _add_name(names: set[str], name: str) -> None:
+    if len(names) >= MAX_NAMES or len(name) > MAX_NAME_LENGTH:
+        raise ModelTooLarge("This 3MF file has too many names, or too long ones.", most=MAX_NAMES)
+    names.add(name)
 
 
 def _required(attributes: Attributes, name: str, element: str) -> str:
