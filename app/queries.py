@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
@@ -17,14 +18,18 @@ from mes.db import engine as db
 from mes.errors import MesError
 from mes.lists import counts, order_details, order_list, quarantine
 from mes.lists.counts import OpenCounts, Queue, Waiting
-from mes.lists.order_details import Anomaly, Geometry, Item, ItemPrice, OrderDetails
+from mes.lists.order_details import Anomaly, Item, ItemPrice, Lever, OrderDetails
 from mes.lists.order_list import Filter, Found, Key, ListedOrder, Page, Scope
 from mes.lists.quarantine import ANOMALIES, BAD_ROWS, BadRow, Findings, Group, OrderAnomaly, Row, Turn
 from mes.lists.quarantine import Page as FindingsPage
+from mes.models import picture_marks
+from mes.models.picture_view import UnknownView
 from mes.models.store import ObjectStore
 from mes.orders.life import FINISHED_STATUSES, OPEN_STATUSES, EventType, Move, Status
 from mes.orders.model import Event, Order
 from mes.people import users
+from mes.pricing.findings import Finding, Measure, Severity
+from mes.pricing.geometry import Geometry, Point
 from mes.reports import throughput as throughput_report
 from mes.reports.throughput import Week
 
@@ -38,6 +43,7 @@ __all__ = [
     "Event",
     "EventType",
     "Filter",
+    "Finding",
     "Findings",
     "FindingsPage",
     "Found",
@@ -46,16 +52,20 @@ __all__ = [
     "Item",
     "ItemPrice",
     "Key",
+    "Lever",
     "ListedOrder",
+    "Measure",
     "Move",
     "OpenCounts",
     "Order",
     "OrderAnomaly",
     "OrderDetails",
     "Page",
+    "Picture",
     "Queue",
     "Row",
     "Scope",
+    "Severity",
     "Status",
     "Turn",
     "Waiting",
@@ -176,12 +186,30 @@ def order_version(order_id: UUID) -> int:
         return order_details.version(conn, order_id)
 
 
-def picture(model_id: str) -> bytes | None:
-    """The model's picture (PNG); None while there is none, or while the store cannot be read."""
+@dataclass(frozen=True)
+class Picture:
+    """A model's picture (PNG), with marks.
+
+    `hidden` says of each place that was to be marked whether the piece hides it; None where none could be marked, since
+    the picture was drawn before pictures knew where they look from.
+    """
+
+    png: bytes
+    hidden: Sequence[bool] | None
+
+
+def picture(model_id: str, places: Sequence[Point] = ()) -> Picture | None:
+    """The model's picture, these places of it marked; None while there is none, or while the store cannot be read."""
     try:
-        return _store().picture(model_id)
+        png = _store().picture(model_id)
     except (MesError, StoreFailed):
         return None
+    if png is None or not places:
+        return Picture(png, ()) if png is not None else None
+    try:
+        return Picture(picture_marks.mark(png, places), picture_marks.hidden(png, places))
+    except UnknownView:
+        return Picture(png, None)
 
 
 def weeks(last: int | None) -> Sequence[Week]:

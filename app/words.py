@@ -5,7 +5,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from app.queries import Event, EventType, ListedOrder, Order, Queue, Scope, Status, Waiting
+from app.queries import (
+    Event,
+    EventType,
+    Geometry,
+    ListedOrder,
+    Measure,
+    Order,
+    Queue,
+    Scope,
+    Severity,
+    Status,
+    Waiting,
+)
 
 _STATUS = {
     Status.INITIATED: "Being placed",
@@ -61,6 +73,12 @@ _MATERIAL = {
     "gold750": "Gold 750",
     "platinum950": "Platinum 950",
 }
+_SEVERITY = {
+    Severity.ERROR: ":red[:material/error: Error]",
+    Severity.WARNING: ":orange[:material/warning: Warning]",
+    Severity.INFO: ":blue[:material/info: Note]",
+}
+_FACING = {"inward": "inside out", "mixed": "partly inside out"}
 _TIER = {"vip": "VIP", "b2b": "B2B", "retail": "Retail"}
 _SYSTEM = {"shop": "Shop", "crm": "CRM", "mes": "MES"}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-!|~$:&.])")
@@ -178,6 +196,42 @@ def kind(of: str) -> str:
     return of.replace("_", " ").capitalize()
 
 
+def severity(of: Severity) -> str:
+    """How bad a finding is, with its colour and icon, as Markdown."""
+    return _SEVERITY[of]
+
+
+def measure(of: Measure) -> str:
+    """`0.42 mm, should be 0.6 mm`, `12 edges`."""
+    said = f"{of.value:,.4g} {of.unit}"
+    return f"{said}, should be {of.limit:,.4g} {of.unit}" if of.limit else said
+
+
+def measures(of: Geometry) -> Mapping[str, str]:
+    """What a person wants to know of a piece's shape, by name; what was not measured is left out."""
+    cubic, square = "mm\N{SUPERSCRIPT THREE}", "mm\N{SUPERSCRIPT TWO}"
+    walls, printing = of.walls, of.printing
+    said = {
+        "Extents": _sides(of.extents_mm),
+        "Smallest box": _sides(of.box_mm) if of.box_mm else None,
+        "Volume": f"{of.volume_mm3:,.1f} {cubic}",
+        "Surface": f"{of.area_mm2:,.1f} {square}",
+        "Thinnest wall": f"{walls.thinnest_mm:.2f} mm" if walls else None,
+        "Median wall": f"{walls.median_mm:.2f} mm: half of the surface is thinner" if walls else None,
+        "Print height": f"{printing.height_mm:.1f} mm, as it stands best" if printing else None,
+        "Support": f"{printing.support_mm3:,.1f} {cubic} under {printing.overhang_mm2:,.1f} {square} of overhang"
+        if printing
+        else None,
+        "Detail": f"{of.detail:.2f} (a smooth ball is 1)" if of.detail is not None else None,
+        "Triangles": f"{of.triangles:,}",
+        "Bodies": f"{of.bodies:,}",
+        "Closed": "yes" if of.closed else f"no: {of.open_edges:,} open edges",
+        "Facing": _FACING.get(of.facing),
+        "Unit of the file": of.unit,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def why(order: ListedOrder, now: datetime) -> str:
     """Why an order stands where it does: `due in 2 days, needs 18 h, rush, VIP`; how it ended, when it has."""
     if not order.is_open:
@@ -210,6 +264,10 @@ def money(amount: Decimal | None, currency: str) -> str:
 def plain(text: str) -> str:
     """Text from outside, so that Markdown shows it as it is: no links, pictures or colours from a customer's name."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def _sides(of: tuple[float, float, float]) -> str:
+    return " \N{MULTIPLICATION SIGN} ".join(f"{side:.1f}" for side in of) + " mm"
 
 
 def _of_orders(number: int, one: str, several: str) -> str:

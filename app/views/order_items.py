@@ -1,13 +1,14 @@
-"""Shows what is to be made: each item's picture, measures, and the breakdown of its price."""
+"""Shows what is to be made: each item's picture and measures, what is doubtful about it, and its price."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 
 import polars as pl
 import streamlit as st
 
 from app import queries, words
-from app.queries import Geometry, Item, ItemPrice
+from app.queries import Finding, Item
+from app.trouble import explained
+from app.views import item_findings, item_price
 
 _ITEM = "shown_item"
 
@@ -22,14 +23,6 @@ _ITEM_COLUMNS = {
     "engraving": st.column_config.TextColumn("Engraving"),
     "price": st.column_config.TextColumn("Price"),
 }
-_PRICE_COLUMNS = {
-    "line": st.column_config.TextColumn("Line", width="medium"),
-    "driver": st.column_config.TextColumn("Driven by", width="large"),
-    "quantity": st.column_config.TextColumn("Quantity", width="small", alignment="right"),
-    "unit": st.column_config.TextColumn("Unit", width="small"),
-    "rate": st.column_config.TextColumn("Rate", width="small", alignment="right"),
-    "amount": st.column_config.TextColumn("Amount", width="small", alignment="right"),
-}
 
 
 def show(items: Sequence[Item]) -> None:
@@ -41,13 +34,20 @@ def show(items: Sequence[Item]) -> None:
     st.dataframe(
         _items_frame(items), hide_index=True, height="content", placeholder="", column_config=_ITEM_COLUMNS, key="items"
     )
-    shown = _chosen(items)
-    picture, price = st.columns([1, 2.6], gap="medium")
-    with picture, st.container(border=True):
-        _show_picture(shown)
-        _show_geometry(shown.geometry)
-    with price:
-        _show_price(shown.price)
+    _show_item(_chosen(items))
+
+
+@st.fragment
+@explained
+def _show_item(item: Item) -> None:
+    """One item whole; choosing another finding draws only this part anew."""
+    piece, told = st.columns([1, 2.2], gap="medium")
+    with told:
+        finding = item_findings.choose(item)
+        item_price.show(item.price)
+    with piece, st.container(border=True):
+        _show_picture(item, finding)
+        _show_measures(item)
 
 
 def _items_frame(items: Sequence[Item]) -> pl.DataFrame:
@@ -78,60 +78,29 @@ def _chosen(items: Sequence[Item]) -> Item:
     )
 
 
-def _show_picture(item: Item) -> None:
-    png = queries.picture(item.model_id)
-    if png is None:
+def _show_picture(item: Item, finding: Finding | None) -> None:
+    places = finding.coordinates if finding is not None else ()
+    picture = queries.picture(item.model_id, places)
+    if picture is None:
         st.markdown(":gray[:material/view_in_ar: No picture yet: it is made when the model is measured.]")
     else:
-        st.image(png, width="stretch", alt=f"Model of item {item.line}")
+        marked = f", marked: {finding.message}" if finding is not None and places and picture.hidden else ""
+        st.image(picture.png, width="stretch", alt=f"Model of item {item.line}{marked}")
     st.caption(words.plain(item.file_name))
+    if finding is not None:
+        item_findings.show_places(finding, picture.hidden if picture is not None else None)
 
 
-def _show_geometry(geometry: Geometry | None) -> None:
-    if geometry is None:
+def _show_measures(item: Item) -> None:
+    if item.geometry is None:
         st.caption("The model has not been measured yet.")
         return
-    sides = (geometry.extent_x_mm, geometry.extent_y_mm, geometry.extent_z_mm)
-    measures = {
-        "Extents": " \N{MULTIPLICATION SIGN} ".join(f"{side:.1f}" for side in sides) + " mm",
-        "Volume": f"{geometry.volume_mm3:,.1f} mm\N{SUPERSCRIPT THREE}",
-        "Surface": f"{geometry.area_mm2:,.1f} mm\N{SUPERSCRIPT TWO}",
-        "Triangles": f"{geometry.triangles:,}",
-        "Bodies": f"{geometry.bodies:,}",
-        "Closed": "yes" if geometry.closed else f"no: {geometry.open_edges:,} open edges",
-    }
+    measures = words.measures(item.geometry)
     st.table(
         pl.DataFrame({"measure": list(measures), "value": list(measures.values())}),
         border="horizontal",
         hide_header=True,
         hide_index=True,
     )
-
-
-def _show_price(price: ItemPrice | None) -> None:
-    if price is None:
-        st.info("This item has no price yet.", icon=":material/payments:")
-        return
-    total = words.plain(words.money(price.total, price.currency))
-    st.markdown(f"**Price {total}**")
-    frame = pl.DataFrame(
-        {
-            "line": [line.label for line in price.lines],
-            "driver": [line.driver for line in price.lines],
-            "quantity": [_figure(line.quantity) for line in price.lines],
-            "unit": [line.unit for line in price.lines],
-            "rate": [_figure(line.rate) for line in price.lines],
-            "amount": [f"{line.amount:,.2f}" for line in price.lines],
-        }
-    )
-    st.dataframe(frame, hide_index=True, height="content", placeholder="", column_config=_PRICE_COLUMNS, key="price")
-    st.caption(
-        f"Rates: {words.plain(price.rate_card)} \N{MIDDLE DOT} valid until {words.moment(price.valid_until)} "
-        f"\N{MIDDLE DOT} amounts in {price.currency}, each line rounded to the cent"
-    )
-
-
-def _figure(value: Decimal) -> str:
-    """All digits that count, and two decimals at least: `9.00`, `0.085361`."""
-    whole, _, decimals = f"{value:,f}".partition(".")
-    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"
+    if item.longest_side_mm is not None:
+        st.caption(f"All at the ordered size: the longest side is {_size(item)}.")

@@ -1,32 +1,18 @@
 """Reads all that is known about one order from the tables of truth, so that its page is never behind."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, Row, RowMapping, text
 
 from mes.orders import repository
 from mes.orders.model import Event, NoSuchOrder, Order
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Measures of a model as its file gives them, before an item's size is applied."""
-
-    kernel_version: int
-    triangles: int
-    volume_mm3: float
-    area_mm2: float
-    extent_x_mm: float
-    extent_y_mm: float
-    extent_z_mm: float
-    bodies: int
-    closed: bool
-    open_edges: int
-    facing: str
+from mes.pricing import geometry_store
+from mes.pricing.findings import Finding, of_piece
+from mes.pricing.geometry import Geometry, scaled
 
 
 @dataclass(frozen=True)
@@ -42,19 +28,32 @@ class PriceLine:
 
 
 @dataclass(frozen=True)
+class Lever:
+    """What would have made an item cheaper: by how many grams of metal, and by how much money, both below zero."""
+
+    label: str
+    mass_change_g: float
+    price_change: Decimal
+
+
+@dataclass(frozen=True)
 class ItemPrice:
-    """The quote that an item's price comes from."""
+    """The quote that an item's price comes from; without levers where nobody looked for any."""
 
     total: Decimal
     currency: str
     rate_card: str
     valid_until: datetime
     lines: Sequence[PriceLine]
+    levers: Sequence[Lever]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One line of the order; `geometry` and `price` are None until they are known."""
+    """One line of the order; `geometry` (the piece's, at the size that was ordered) and `price` are None until known.
+
+    `findings` tells what is doubtful about the piece, the worst first.
+    """
 
     line: int
     model_id: str
@@ -66,6 +65,7 @@ class Item:
     stones: Sequence[dict[str, object]]
     engraving: dict[str, object] | None
     geometry: Geometry | None
+    findings: Sequence[Finding]
     price: ItemPrice | None
 
 
@@ -148,10 +148,11 @@ def _items(conn: Connection, order_id: UUID) -> Sequence[Item]:
         text("""
             select items.line, items.model_id, models.file_name, items.material, items.finish, items.quantity,
                 items.longest_side_mm, items.stones, items.engraving,
-                geometries.kernel_version, geometries.triangles, geometries.volume_mm3, geometries.area_mm2,
-                geometries.extent_x_mm, geometries.extent_y_mm, geometries.extent_z_mm, geometries.bodies,
-                geometries.closed, geometries.open_edges, geometries.facing,
-                quotes.total, quotes.currency, quotes.breakdown, quotes.valid_until, rate_cards.name as rate_card
+                geometries.kernel_version, geometries.measures, geometries.triangles, geometries.volume_mm3,
+                geometries.area_mm2, geometries.extent_x_mm, geometries.extent_y_mm, geometries.extent_z_mm,
+                geometries.bodies, geometries.closed, geometries.open_edges, geometries.facing, geometries.unit,
+                quotes.total, quotes.currency, quotes.breakdown, quotes.levers, quotes.valid_until,
+                rate_cards.name as rate_card
             from ops.order_items as items
             join ops.models using (model_id)
             left join lateral (
@@ -164,10 +165,17 @@ def _items(conn: Connection, order_id: UUID) -> Sequence[Item]:
         """),
         {"order_id": order_id},
     )
-    return [_item(row) for row in rows.mappings()]
+    return [_item(row, _measured(row)) for row in rows]
 
 
-def _item(row: RowMapping) -> Item:
+def _measured(row: Row[tuple[object, ...]]) -> Geometry | None:
+    stored = geometry_store.stored(row) if row.kernel_version is not None else None
+    return stored.geometry if stored is not None else None
+
+
+def _item(columns: Row[tuple[object, ...]], model: Geometry | None) -> Item:
+    row = columns._mapping  # noqa: SLF001 - SQLAlchemy's public name for the row as a mapping
+    size = float(row["longest_side_mm"]) if row["longest_side_mm"] is not None else None
     return Item(
         line=row["line"],
         model_id=row["model_id"],
@@ -178,13 +186,10 @@ def _item(row: RowMapping) -> Item:
         longest_side_mm=row["longest_side_mm"],
         stones=row["stones"] or (),
         engraving=row["engraving"],
-        geometry=_geometry(row) if row["kernel_version"] is not None else None,
+        geometry=scaled(model, size) if model is not None and size and max(model.extents_mm) > 0 else model,
+        findings=of_piece(model, row["material"], size) if model is not None else (),
         price=_price(row) if row["total"] is not None else None,
     )
-
-
-def _geometry(row: RowMapping) -> Geometry:
-    return Geometry(**{field.name: row[field.name] for field in fields(Geometry)})
 
 
 def _price(row: RowMapping) -> ItemPrice:
@@ -194,6 +199,10 @@ def _price(row: RowMapping) -> ItemPrice:
         rate_card=row["rate_card"],
         valid_until=row["valid_until"],
         lines=[_price_line(line) for line in row["breakdown"]],
+        levers=[
+            Lever(lever["label"], float(lever["mass_change_g"]), Decimal(lever["price_change"]["amount"]))
+            for lever in row["levers"] or ()
+        ],
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from mes.errors import MesError
-from mes.models import sandbox
+from mes.models import measuring, pending, sandbox
 from mes.models.errors import UnreadableModel
 from mes.models.paths import MissingModel, OutsideModelRoot, resolve_model
 from mes.models.sandbox import Analysis, Limits
@@ -71,6 +71,9 @@ def take_in(
         else:
             if file is not None and models[name] not in measured:
                 files[models[name]] = file
+    measuring.await_turns(conn, files)
+    for model_id in files.keys() & _measured(conn, files):  # while we waited
+        del files[model_id]
     unreadable = _measure(conn, store, files, limits, progress)
     faults |= {name: unreadable[model_id] for name, model_id in models.items() if model_id in unreadable}
     _remember(conn, models, faults)
@@ -84,7 +87,7 @@ def put_objects(store: ObjectStore, file: Path, analysis: Analysis) -> None:
 
 
 def record(conn: Connection, analysis: Analysis, file_name: str) -> None:
-    """Keep what is known of a model whose objects are stored; what is known already stays as it is."""
+    """Keep what is known of a model whose objects are stored, for all who wait for it; known measures stay."""
     conn.execute(
         text("""
             insert into ops.models (model_id, bytes, format, file_name)
@@ -99,6 +102,7 @@ def record(conn: Connection, analysis: Analysis, file_name: str) -> None:
         },
     )
     geometry_store.keep(conn, analysis.sha256, analysis.geometry)
+    pending.fulfil(conn, analysis.sha256)
 
 
 def _resolve(root: Path, name: str, measured: Collection[str]) -> tuple[str, Path | None]:
@@ -128,9 +132,14 @@ def _measure(
     return unreadable
 
 
-def _measured(conn: Connection) -> set[str]:
+def _measured(conn: Connection, among: Iterable[str] | None = None) -> set[str]:
+    """The models that today's kernel has measured, of all or `among` these."""
     rows = conn.execute(
-        text("select model_id from ops.geometries where kernel_version = :kernel"), {"kernel": KERNEL_VERSION}
+        text("""
+            select model_id from ops.geometries
+            where kernel_version = :kernel and (cast(:among as text[]) is null or model_id = any(:among))
+        """),
+        {"kernel": KERNEL_VERSION, "among": list(among) if among is not None else None},
     )
     return {str(model_id) for (model_id,) in rows}
 

@@ -1,18 +1,16 @@
 """Analyses customers' files at arm's length: each in a process of its own that can be killed without harm."""
 
 import builtins
-import contextlib
 import json
 import math
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from mes.config import Settings
 from mes.models.errors import (
@@ -23,24 +21,35 @@ from mes.models.errors import (
     ModelTooSlow,
     UnreadableModel,
 )
+from mes.models.warm_process import Ended, WarmProcess
 from mes.pricing.geometry import Geometry
 
-_IMPORT_ROOT = Path(__file__).resolve().parents[2]
+_OUT_OF_MEMORY = ("MemoryError", "allocate memory", "bad_alloc", "start new thread")
 _LAST_WORDS = 300  # characters of the child's error kept for the log
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one model may take: bytes of the file, seconds on the clock, MiB of address space."""
+    """How much one model may take: bytes of the file, seconds on the clock, MiB of address space, threads."""
 
     max_bytes: int
     time_limit_s: float
     memory_limit_mb: int
+    threads: int = field(default_factory=_cores)
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
         """The limits that are configured."""
-        return cls(settings.model_max_bytes, settings.model_time_limit_s, settings.model_memory_limit_mb)
+        return cls(
+            settings.model_max_bytes,
+            settings.model_time_limit_s,
+            settings.model_memory_limit_mb,
+            settings.model_threads or _cores(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +72,19 @@ def analyse(path: Path, limits: Limits) -> Analysis:
         ModelTooSlow: killed at the time limit.
         ModelTooMuchMemory: stopped at the memory limit.
         ModelCrashed: the process died on it.
+        SandboxUnavailable: no process can be had; nothing is said about the model.
     """
     _check_size(path, limits)
-    child = subprocess.Popen(
-        _command(path, limits),
-        env=_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        out, err = child.communicate(timeout=limits.time_limit_s)
-    except subprocess.TimeoutExpired:
-        raise ModelTooSlow(seconds=limits.time_limit_s) from None
-    finally:
-        _end(child)
-    if child.returncode != 0:
-        raise _cause_of_death(child.returncode, err, limits)
-    return _analysis(out)
+    return _analysis(_warm.run(_task(path, limits), limits.time_limit_s), limits)
+
+
+def warm_up() -> None:
+    """Start the process that measures models, which takes seconds, before the first model comes.
+
+    Raises:
+        SandboxUnavailable: it does not start.
+    """
+    _warm.start()
 
 
 def analyse_many(
@@ -91,9 +94,10 @@ def analyse_many(
 
     Args:
         paths: the files, taken as workers become free.
-        limits: for each of them.
+        limits: for each of them; the threads are shared out among the workers.
         workers: processes at a time.
     """
+    limits = replace(limits, threads=max(1, limits.threads // workers))
     waiting = iter(paths)
     running: dict[Future[Analysis | UnreadableModel], Path] = {}
     with ThreadPoolExecutor(workers, thread_name_prefix="analyse") as pool:
@@ -125,55 +129,57 @@ def _check_size(path: Path, limits: Limits) -> None:
         raise UnreadableModel("This file is empty.")
 
 
-def _command(path: Path, limits: Limits) -> list[str]:
-    # -P: nothing is imported from the working directory; -B: the child may not write files, bytecode included
-    return [
-        *(sys.executable, "-P", "-B", "-m", "mes.models.analyse_process", str(path.resolve())),
-        f"--max-bytes={limits.max_bytes}",
-        f"--memory-bytes={limits.memory_limit_mb * 1024 * 1024}",
-        f"--cpu-seconds={math.ceil(limits.time_limit_s) + 1}",
-    ]
-
-
-def _environment() -> dict[str, str]:
-    """None of our secrets, and one thread: numpy's reserve 40 MiB of address space each."""
+def _task(path: Path, limits: Limits) -> dict[str, object]:
     return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "PYTHONPATH": str(_IMPORT_ROOT),
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
+        "path": str(path.resolve()),
+        "max_bytes": limits.max_bytes,
+        "memory_bytes": limits.memory_limit_mb * 1024 * 1024,
+        "cpu_seconds": (math.ceil(limits.time_limit_s) + 1) * limits.threads,
+        "threads": limits.threads,
     }
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child and whatever it started, unless it has ended by itself, and collect it."""
-    if child.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    for stream in (child.stdout, child.stderr):
-        if stream is not None:
-            stream.close()
+def _analysis(ended: Ended, limits: Limits) -> Analysis:
+    if ended.returncode != 0:
+        raise _cause_of_death(ended, limits)
+    line, _, picture = ended.answer.partition(b"\n")
+    try:
+        read = _read(json.loads(line), picture)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelCrashed(reason="its answer makes no sense") from error
+    if isinstance(read, UnreadableModel):
+        raise read
+    return read
 
 
-def _cause_of_death(returncode: int, err: bytes, limits: Limits) -> UnreadableModel:
-    if returncode == -signal.SIGXCPU:
-        return ModelTooSlow(seconds=limits.time_limit_s)
-    last_words = err.decode(errors="replace").strip()[-_LAST_WORDS:]
-    if returncode == -signal.SIGKILL or "MemoryError" in last_words or "allocate memory" in last_words:
-        return ModelTooMuchMemory(limit_mb=limits.memory_limit_mb)
-    return ModelCrashed(returncode=returncode, reason=last_words)
-
-
-def _analysis(out: bytes) -> Analysis:
-    line, _, rest = out.partition(b"\n")
-    answer = json.loads(line)
+def _read(answer: dict[str, Any], picture: builtins.bytes) -> Analysis | UnreadableModel:
     if "code" in answer:
-        raise BY_CODE[answer["code"]](answer["message"], **answer["facts"])
+        return BY_CODE[answer["code"]](answer["message"], **answer["facts"])
+    if len(picture) != answer["picture_bytes"]:
+        raise ValueError(f"the picture has {len(picture)} bytes")
     return Analysis(
         sha256=answer["sha256"],
         bytes=answer["bytes"],
         format=answer["format"],
         geometry=Geometry.from_dict(answer["geometry"]),
-        picture_png=rest[: answer["picture_bytes"]],
+        picture_png=picture,
     )
+
+
+def _cause_of_death(ended: Ended, limits: Limits) -> UnreadableModel:
+    if ended.returncode == -signal.SIGXCPU:
+        return ModelTooSlow(seconds=limits.time_limit_s)
+    last_words = ended.last_words.decode(errors="replace").strip()[-_LAST_WORDS:]
+    if ended.returncode == -signal.SIGKILL or any(words in last_words for words in _OUT_OF_MEMORY):
+        return ModelTooMuchMemory(limit_mb=limits.memory_limit_mb)
+    return ModelCrashed(returncode=ended.returncode, reason=last_words)
+
+
+def _after_fork() -> None:
+    """A fork of this program gets a warm process of its own: this one ends with the program that it belongs to."""
+    global _warm  # noqa: PLW0603 - one per process, by its nature
+    _warm = WarmProcess()
+
+
+_warm = WarmProcess()
+os.register_at_fork(after_in_child=_after_fork)

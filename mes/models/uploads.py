@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from mes.callers.model import Caller
+from mes.db import query
 from mes.models import intake
 from mes.models.errors import NoSuchModel
 from mes.models.sandbox import Analysis
@@ -31,7 +32,12 @@ class UploadedModel:
 
 def is_measured(conn: Connection, model_id: str) -> bool:
     """Whether the bytes with this SHA-256 are stored and measured by the kernel of today."""
-    return geometry_store.of_version(conn, model_id, KERNEL_VERSION) is not None
+    return query.flag(
+        conn,
+        "select exists (select from ops.geometries where model_id = :model_id and kernel_version = :kernel_version)",
+        model_id=model_id,
+        kernel_version=KERNEL_VERSION,
+    )
 
 
 def claim(conn: Connection, caller: Caller, model_id: str) -> bool:
@@ -47,7 +53,7 @@ def claim(conn: Connection, caller: Caller, model_id: str) -> bool:
 
 
 def record(conn: Connection, analysis: Analysis) -> None:
-    """Keep what was measured of bytes that are stored; two uploads of the same bytes may do so at once."""
+    """Keep what was measured of bytes that are stored, and give it to all who wait for it."""
     intake.record(conn, analysis, f"{analysis.sha256[:12]}.{analysis.format}")
 
 
@@ -55,8 +61,16 @@ def get(conn: Connection, caller: Caller, model_id: str) -> UploadedModel:
     """A model that the caller has sent.
 
     Raises:
-        NoSuchModel: there is none, or others have sent it.
+        NoSuchModel: there is none, or others have sent it, or it is not measured.
     """
+    model = get_or_none(conn, caller, model_id)
+    if model is None:
+        raise NoSuchModel(model_id=model_id)
+    return model
+
+
+def get_or_none(conn: Connection, caller: Caller, model_id: str) -> UploadedModel | None:
+    """A model that the caller has sent; None when there is none, or others have sent it, or it is not measured."""
     model = conn.execute(
         text("""
             select bytes, format from ops.models
@@ -69,5 +83,5 @@ def get(conn: Connection, caller: Caller, model_id: str) -> UploadedModel:
     ).one_or_none()
     stored = geometry_store.newest(conn, model_id) if model is not None else None
     if model is None or stored is None:
-        raise NoSuchModel(model_id=model_id)
+        return None
     return UploadedModel(model_id, model.bytes, model.format, stored.kernel_version, stored.geometry)

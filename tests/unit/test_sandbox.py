@@ -4,7 +4,13 @@ import hashlib
 import io
 import os
 import signal
+import socket
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +19,12 @@ import pytest
 from PIL import Image
 
 from mes.config import Settings
-from mes.models import sandbox
+from mes.models import sandbox, warm_process
 from mes.models.errors import ModelCrashed, ModelTooLarge, ModelTooMuchMemory, ModelTooSlow, NotAMesh, UnreadableModel
-from mes.models.mesh import build
-from mes.models.picture import render
 from mes.models.sandbox import Analysis, Limits, analyse, analyse_many
+from mes.models.warm_process import Ended, SandboxUnavailable, WarmProcess
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 ROOMY = Limits(max_bytes=200 << 20, time_limit_s=60, memory_limit_mb=4096)
 TETRAHEDRON = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
 
@@ -32,7 +38,7 @@ def model(tmp_path) -> Path:
 
 @pytest.fixture
 def heavy(tmp_path) -> Path:
-    """800,000 triangles, which take seconds and hundreds of MiB."""
+    """800,000 triangles, which take hundreds of milliseconds and of MiB."""
     x, y = np.meshgrid(np.arange(633), np.arange(633))
     points = np.column_stack((x.ravel(), y.ravel(), np.sin(x * y).ravel())).astype("<f4")
     corner = (y[:-1, :-1] * 633 + x[:-1, :-1]).ravel()
@@ -46,16 +52,55 @@ def heavy(tmp_path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[WarmProcess]:
+    """A warm process whose children do what the file says."""
+    warm = WarmProcess("tests.hostile_zygote")
+    yield warm
+    warm.close()
+
+
+@pytest.fixture
+def taken_over(hostile, monkeypatch, tmp_path):
+    """What becomes of a model that does this, once it is being read."""
+    monkeypatch.setattr(sandbox, "_warm", hostile)
+
+    def analysed(program: str, limits: Limits = ROOMY) -> Analysis:
+        path = tmp_path / "hostile.stl"
+        path.write_text(program)
+        return analyse(path, limits)
+
+    return analysed
+
+
+@pytest.fixture
+def done(hostile, tmp_path):
+    """How a child ended that did this."""
+
+    def ended(program: str, time_limit_s: float = 60.0) -> Ended:
+        path = tmp_path / "hostile.stl"
+        path.write_text(program)
+        return hostile.run(sandbox._task(path, ROOMY), time_limit_s)
+
+    return ended
+
+
 @pytest.fixture(autouse=True)
 def no_child_left():
     yield
-    children = psutil.Process().children(recursive=True)
-    assert [child for child in children if "analyse_process" in " ".join(child.cmdline())] == []
+    zygotes = [child for child in psutil.Process().children() if "zygote" in " ".join(child.cmdline())]
+    assert [child for zygote in zygotes for child in zygote.children()] == []
 
 
-def stand_in(monkeypatch, program: str) -> None:
-    """Run another child in place of the analysis: what matters is how its end is told."""
-    monkeypatch.setattr(sandbox, "_command", lambda *_: [sandbox.sys.executable, "-c", program, "analyse_process"])
+def until(holds, limit_s: float = 10.0) -> bool:
+    end = time.monotonic() + limit_s
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.02)
+    return holds()
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_model_is_named_measured_and_drawn(model):
@@ -67,6 +112,11 @@ def test_a_model_is_named_measured_and_drawn(model):
     assert (picture.format, picture.size, picture.mode) == ("PNG", (640, 640), "RGBA")
 
 
+def test_the_number_of_threads_changes_nothing(heavy):
+    one, two = (analyse(heavy, Limits(200 << 20, 60, 4096, threads)) for threads in (1, 2))
+    assert one == two
+
+
 def test_the_childs_reason_reaches_the_caller(tmp_path):
     path = tmp_path / "points.obj"
     path.write_bytes(b"v 1 2 3\n")
@@ -76,7 +126,7 @@ def test_the_childs_reason_reaches_the_caller(tmp_path):
 
 
 def test_a_missing_or_empty_file_needs_no_process(tmp_path, monkeypatch):
-    stand_in(monkeypatch, "raise SystemExit('must not run')")
+    monkeypatch.setattr(sandbox, "_warm", None)
     empty = tmp_path / "empty.stl"
     empty.touch()
     for path in (empty, tmp_path / "missing.stl", tmp_path):
@@ -91,33 +141,16 @@ def test_a_model_over_the_size_limit_is_refused(model):
 
 
 def test_a_slow_model_is_killed_at_the_time_limit(heavy):
+    sandbox.warm_up()
     started = time.monotonic()
     with pytest.raises(ModelTooSlow):
-        analyse(heavy, Limits(200 << 20, 0.4, 4096))
+        analyse(heavy, Limits(200 << 20, 0.05, 4096))
     assert time.monotonic() - started < 3
 
 
 def test_a_model_that_needs_too_much_memory_is_stopped(heavy):
     with pytest.raises(ModelTooMuchMemory):
-        analyse(heavy, Limits(200 << 20, 60, 400))
-
-
-def test_what_the_child_started_is_killed_with_it(model, monkeypatch, tmp_path):
-    pid = tmp_path / "pid"
-    stand_in(
-        monkeypatch,
-        "import pathlib, subprocess, time; grandchild = subprocess.Popen(['sleep', '600']);"
-        f"pathlib.Path({str(pid)!r}).write_text(str(grandchild.pid)); time.sleep(600)",
-    )
-    with pytest.raises(ModelTooSlow):
-        analyse(model, Limits(200 << 20, 2, 4096))
-    grandchild = int(pid.read_text())
-    deadline = time.monotonic() + 5
-    while psutil.pid_exists(grandchild) and time.monotonic() < deadline:
-        if psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE:
-            break
-        time.sleep(0.05)
-    assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
+        analyse(heavy, Limits(200 << 20, 60, 60))
 
 
 @pytest.mark.parametrize(
@@ -126,20 +159,208 @@ def test_what_the_child_started_is_killed_with_it(model, monkeypatch, tmp_path):
         (f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})", ModelCrashed),
         (f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})", ModelTooMuchMemory),
         (f"import os; os.kill(os.getpid(), {int(signal.SIGXCPU)})", ModelTooSlow),
+        ("import ctypes; ctypes.string_at(0)", ModelCrashed),
         ("raise MemoryError", ModelTooMuchMemory),
+        ("bytes(5 << 30)", ModelTooMuchMemory),
         ("raise ValueError('odd')", ModelCrashed),
+        ("pass", ModelCrashed),
     ],
 )
-def test_each_way_to_die_has_its_name(model, monkeypatch, end, expected):
-    stand_in(monkeypatch, end)
+def test_each_way_to_die_has_its_name(taken_over, end, expected):
     with pytest.raises(expected) as refused:
-        analyse(model, ROOMY)
+        taken_over(end)
     assert isinstance(refused.value, UnreadableModel)
 
 
-def test_the_child_sees_none_of_our_secrets(monkeypatch):
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"garbage",
+        b"[]\n",
+        b'{"code": "no_such_code", "message": "", "facts": {}}\n',
+        b'{"sha256": "0", "bytes": 1, "format": "stl", "geometry": {}, "picture_bytes": 0}\n',
+        b'{"sha256": "0", "bytes": 1, "format": "stl", "geometry": {}, "picture_bytes": 9}\nhalf',
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_a_crash(taken_over, answer):
+    with pytest.raises(ModelCrashed):
+        taken_over(f"import os; os.write(1, {answer!r})")
+
+
+def test_a_child_that_never_stops_talking_is_stopped(taken_over):
+    with pytest.raises(ModelCrashed):
+        taken_over("import os\nwhile True: os.write(1, bytes(1 << 20))")
+
+
+def test_a_loop_that_no_signal_of_pythons_interrupts_is_killed(taken_over, hostile):
+    hostile.start()
+    started = time.monotonic()
+    with pytest.raises(ModelTooSlow):
+        taken_over("sum(range(1 << 60))", Limits(200 << 20, 0.3, 4096))
+    assert time.monotonic() - started < 5
+
+
+def test_too_much_computing_is_stopped_even_if_the_clock_is_not(done):
+    ended = done("import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 2))\nwhile True: pass")
+    assert ended.returncode == -signal.SIGXCPU
+
+
+@pytest.mark.parametrize("slips", ["pass", "os.setsid()", "os.setsid(); os.fork() and os._exit(0)"])
+def test_what_the_child_started_is_killed_with_it(done, slips):
+    ended = done(
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        f"    {slips}\n"
+        "    os.write(1, b'%d ' % os.getpid()); time.sleep(600)\n"
+        "time.sleep(0.3)"
+    )
+    assert ended.returncode == 0
+    assert ended.answer
+    assert all(until(lambda pid=pid: gone(int(pid))) for pid in ended.answer.split())
+
+
+def test_the_child_sees_none_of_our_secrets_and_descriptors(done, monkeypatch):
     monkeypatch.setenv("MES_DATABASE_URL", "postgresql://user:secret@host/db")
-    assert "secret" not in str(sandbox._environment())
+    fresh = WarmProcess("tests.hostile_zygote")
+    pid = fresh.start()
+    assert b"secret" not in Path(f"/proc/{pid}/environ").read_bytes()
+    fresh.close()
+    ended = done(
+        "import os\n"
+        "def is_open(number):\n"
+        "    try: return bool(os.fstat(number))\n"
+        "    except OSError: return False\n"
+        "os.write(1, repr([n for n in range(4096) if is_open(n)]).encode())"
+    )
+    assert ended.answer == b"[0, 1, 2]"
+
+
+def test_the_child_may_not_write_files(done, tmp_path):
+    ended = done(f"open({str(tmp_path / 'out')!r}, 'w').write('x' * 100)")
+    assert ended.returncode == 1
+    assert not (tmp_path / "out").exists() or not (tmp_path / "out").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "trespass",
+    [
+        "open('/etc/passwd')",
+        "open('/proc/{parent}/environ')",
+        "__import__('os').kill({program}, 0)",
+        "__import__('os').mkdir('{folder}/made')",
+        "__import__('os').remove('{folder}/kept')",
+        "__import__('socket').create_connection(('127.0.0.1', {port}), timeout=5)",
+    ],
+)
+def test_the_child_reaches_nothing_but_its_file(done, tmp_path, trespass):
+    if done("open('/etc/hostname')").returncode == 0:
+        pytest.skip("this kernel has no Landlock, which is what keeps a child from reading other files")
+    (tmp_path / "kept").touch()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        facts = {"program": os.getpid(), "parent": os.getppid(), "folder": tmp_path, "port": server.getsockname()[1]}
+        ended = done(trespass.format(**facts))
+    assert ended.returncode == 1
+    assert any(word in ended.last_words for word in (b"PermissionError", b"unreachable", b"Unreachable"))
+    assert (tmp_path / "kept").exists()
+
+
+def test_the_child_lets_others_go_first(done):
+    assert int(done("import os; os.write(1, b'%d' % os.nice(0))").answer) > os.nice(0)
+
+
+def test_a_killed_warm_process_is_replaced_even_in_the_middle_of_a_model(model, hostile, tmp_path):
+    sandbox.warm_up()
+    os.kill(sandbox._warm.start(), signal.SIGKILL)
+    assert analyse(model, ROOMY).bytes == len(TETRAHEDRON)
+    path = tmp_path / "slow.stl"
+    path.write_text("import time; time.sleep(1)")
+    first = hostile.start()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(hostile.run, sandbox._task(path, ROOMY), 60)
+        assert until(lambda: psutil.Process(first).children())
+        (child,) = psutil.Process(first).children()
+        os.kill(first, signal.SIGKILL)
+        assert running.result().returncode == 0
+    assert hostile.start() != first
+    assert until(lambda: gone(child.pid))
+
+
+def test_a_warm_process_that_stands_still_is_replaced(model, monkeypatch):
+    monkeypatch.setattr(warm_process, "_KILL_LIMIT_S", 0.2)
+    sandbox.warm_up()
+    os.kill(sandbox._warm.start(), signal.SIGSTOP)
+    with pytest.raises(ModelTooSlow):
+        analyse(model, Limits(200 << 20, 0.2, 4096))
+    assert analyse(model, ROOMY).bytes == len(TETRAHEDRON)
+
+
+def test_a_warm_process_that_does_not_start_says_nothing_about_the_model(model, monkeypatch):
+    monkeypatch.setattr(sandbox, "_warm", WarmProcess("tests.no_such_module"))
+    with pytest.raises(SandboxUnavailable) as refused:
+        analyse(model, ROOMY)
+    assert refused.value.http_status == 503
+    assert not isinstance(refused.value, UnreadableModel)
+
+
+def test_the_warm_process_outlives_the_thread_that_started_it(model):
+    warm = WarmProcess()
+    thread = threading.Thread(target=warm.start)
+    thread.start()
+    thread.join()
+    pid = warm.start()
+    assert warm.run(sandbox._task(model, ROOMY), 60).returncode == 0
+    assert warm.start() == pid
+    warm.close()
+    assert gone(pid)
+
+
+def test_many_threads_share_one_warm_process(model):
+    sandbox.warm_up()
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: analyse(model, ROOMY).sha256, range(40)))
+    assert found == {hashlib.sha256(TETRAHEDRON).hexdigest()}
+
+
+def test_nothing_outlives_a_program_that_is_killed(tmp_path):
+    program = (
+        "import sys, threading, time\n"
+        "from pathlib import Path\n"
+        "from mes.models import sandbox, warm_process\n"
+        "warm = warm_process.WarmProcess('tests.hostile_zygote')\n"
+        "print(warm.start(), flush=True)\n"
+        "limits = sandbox.Limits(1 << 20, 600, 4096)\n"
+        "warm.run(sandbox._task(Path(sys.argv[1]), limits), 600)\n"
+    )
+    path = tmp_path / "slow.stl"
+    path.write_text("import time; time.sleep(600)")
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as running:
+        zygote = psutil.Process(int(running.stdout.readline()))
+        assert until(zygote.children)
+        (child,) = zygote.children()
+        running.kill()
+    assert until(lambda: gone(zygote.pid) and gone(child.pid))
+
+
+def test_a_fork_of_the_program_has_a_warm_process_of_its_own(model):
+    program = (
+        "import multiprocessing, sys\n"
+        "from pathlib import Path\n"
+        "from mes.models import sandbox\n"
+        "limits = sandbox.Limits(1 << 20, 60, 4096)\n"
+        "def one(path):\n"
+        "    return sandbox._warm.start(), sandbox.analyse(Path(path), limits).bytes\n"
+        "ours = one(sys.argv[1])\n"
+        "with multiprocessing.get_context('fork').Pool(1) as pool: theirs = pool.apply(one, (sys.argv[1],))\n"
+        "assert ours[0] != theirs[0] and ours[1] == theirs[1], (ours, theirs)\n"
+        "assert one(sys.argv[1]) == ours\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(model)],
+        cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_many_models_come_back_as_they_finish(model, tmp_path):
@@ -163,33 +384,5 @@ def test_leaving_early_leaves_no_child(model):
 def test_the_limits_are_the_configured_ones(monkeypatch):
     monkeypatch.setenv("MES_MODEL_TIME_LIMIT_S", "7")
     assert Limits.of(Settings()) == Limits(200 << 20, 7.0, 4096)
-
-
-def test_a_picture_shows_the_model_on_a_transparent_ground():
-    points = np.array([line.split()[1:] for line in TETRAHEDRON.decode().splitlines()[:4]], float)
-    faces = np.array([(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)])
-    drawn = np.asarray(Image.open(io.BytesIO(render(build(points * 1e-3 + 1e6, faces, "obj"), 128))))
-    assert drawn.shape == (128, 128, 4)
-    assert (drawn[[0, 0, -1, -1], [0, -1, 0, -1], 3] == 0).all()
-    solid = drawn[drawn[:, :, 3] == 255]
-    assert 2000 < len(solid) < 12000
-    red, green, blue = solid[:, :3].mean(axis=0)
-    assert red > green > blue
-
-
-def test_a_picture_of_a_sliver_seen_edge_on_is_empty_rather_than_an_error():
-    points = np.array([(0, 0, 0), (0, 0, 1), (np.sin(0.1), 0, 0)], float)
-    turned = points @ np.array([[-np.sin(np.radians(35)), np.cos(np.radians(35)), 0], [0, 0, 0], [0, 0, 1]])
-    assert render(build(turned, np.array([(0, 1, 2)]), "obj"), 64).startswith(b"\x89PNG")
-
-
-def test_the_confined_process_may_not_write_files(tmp_path):
-    program = (
-        "import mes.models.analyse_process as child, pathlib; child._confine(1 << 32, 60);"
-        f"pathlib.Path({str(tmp_path / 'out')!r}).write_text('x' * 100)"
-    )
-    done = sandbox.subprocess.run(
-        [sandbox.sys.executable, "-c", program], env=os.environ, capture_output=True, check=False, text=True
-    )
-    assert done.returncode != 0
-    assert "File too large" in done.stderr
+    monkeypatch.setenv("MES_MODEL_THREADS", "3")
+    assert Limits.of(Settings()) == Limits(200 << 20, 7.0, 4096, 3)
