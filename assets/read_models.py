@@ -16,7 +16,8 @@ from assets.stewardship import DAILY, DATA_TEAM, PRICING_TEAM, WORKSHOP_TEAM
 from mes.runtime import database_locks
 
 # what prices are computed from is built before them, all else after
-BEFORE_PRICES = "+pricing_inputs"
+BEFORE_PRICES = "+pricing_inputs +cost_inputs"
+_OF_PRICES = {"pricing_inputs", "cost_inputs", "stg_mes__unit_costs"}
 _NOT_FILLED = {"view", "ephemeral", "seed"}
 
 
@@ -29,7 +30,7 @@ class Translator(DagsterDbtTranslator):
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
         """Who asks for a model's numbers; what all stand on is the data team's."""
-        if dbt_resource_props["name"] == "pricing_inputs":
+        if dbt_resource_props["name"] in _OF_PRICES:
             return PRICING_TEAM
         return WORKSHOP_TEAM if dbt_resource_props["schema"] == "marts" else DATA_TEAM
 
@@ -44,8 +45,8 @@ class Translator(DagsterDbtTranslator):
         return spec.replace_attributes(freshness_policy=DAILY) if filled else spec
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        """Prices' inputs beside prices; the rest are read models."""
-        return "pricing" if dbt_resource_props["name"] == "pricing_inputs" else "read_models"
+        """Prices' inputs and costs beside prices; the rest are read models."""
+        return "pricing" if dbt_resource_props["name"] in _OF_PRICES else "read_models"
 
 
 class Dbt(DbtCliResource):

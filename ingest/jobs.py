@@ -1,12 +1,11 @@
-"""Does the jobs that wait in Postgres: prices orders and quotes, and takes up again what killed workers left."""
+"""Does the jobs that wait in Postgres: measures, prices, and takes up again what killed workers left."""
 
 import asyncio
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 from uuid import UUID
@@ -14,23 +13,33 @@ from uuid import UUID
 import structlog
 from procrastinate import App, JobContext, PsycopgConnector, RetryStrategy
 from procrastinate.exceptions import ConnectorException, ProcrastinateException
-from sqlalchemy import Engine
+from procrastinate.jobs import Job
 from sqlalchemy.exc import OperationalError
 
+from ingest import measuring
+from ingest.measuring import Bench, Outcome
+from mes.clock import utc_now
 from mes.dispatch import sharing
 from mes.errors import MesError
-from mes.jobs.names import PRICE_ORDER, PRICE_QUOTE, PRICING_QUEUE
+from mes.jobs.names import MEASURE_MODEL, MEASURING_QUEUE, PRICE_ORDER, PRICE_QUOTE, PRICING_QUEUE
 from mes.lists import refresher
-from mes.models import intake, sandbox
-from mes.models.sandbox import Limits
-from mes.models.store import ObjectStore
+from mes.models import pending, uploads
+from mes.models.errors import UnreadableModel
+from mes.models.store import DamagedObject, NoSuchObject, StoreUnavailable
+from mes.models.warm_process import SandboxUnavailable
 from mes.observability import logs, metrics
 from mes.observability.metrics import JobOutcome
 from mes.orders import service
-from mes.pricing import caller_quotes, geometry_store, quotes
-from mes.pricing.geometry import KERNEL_VERSION
+from mes.pricing import caller_quotes, quotes
 
 log = structlog.get_logger(__name__)
+
+
+class StillMeasured(MesError):
+    """Somebody else measures this model now; it is looked at again later."""
+
+    code = "still_measured"
+
 
 # a worker says this often that it lives; one that has not for so long is dead, and its jobs are taken up again. A job
 # that runs twice after all does no harm: each locks what it prices, and finds it priced.
@@ -38,20 +47,16 @@ HEARTBEAT_S, DEAD_AFTER_S, RESCUE_INTERVAL_S = 1.0, 6.0, 2.0
 STOP_S = 4.0
 _POLL_S = 5.0  # new jobs are notified; this is for a notice that was lost
 _LOOK_S = 0.1  # for the word to stop
-_CONCURRENCY = 2
+# an upload's request measures no longer than its patience; an import does, and is better waited for outside
+_TURN_S, _TURN_LOOK_S = 15.0, 0.1
+# how many jobs of each queue a worker does at a time: a model takes whole cores, a price waits for the database, and
+# neither must wait for the other
+_LANES = {MEASURING_QUEUE: 1, PRICING_QUEUE: 2}
 # 2, 4, 8, ... 512 s and so on: some nine hours, after which the job is counted as failed and a person looks at it
 HOLD_AFTER = 3  # attempts, some 14 s
 NOT_PRICED = "its price could not be computed ({}); the worker's log says why. Releasing it has it tried again"
+_PASSING = (StoreUnavailable, SandboxUnavailable, StillMeasured)
 PATIENT = RetryStrategy(max_attempts=14, exponential_wait=2)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What the jobs work with."""
-
-    database: Engine
-    store: ObjectStore
-    limits: Limits
 
 
 def price_order(context: JobContext, order_id: str) -> None:
@@ -81,13 +86,30 @@ def price_quote(context: JobContext, quote_id: str) -> None:
     bench, quote = _bench(context), UUID(quote_id)
     with _timed(context, PRICE_QUOTE, quote_id=quote_id):
         try:
-            _measure_for(bench, quote)
+            with bench.database.begin() as conn:
+                model_id = caller_quotes.require_usable(conn, quote)
+            if model_id is not None:
+                _measure(bench, model_id)
             with bench.database.begin() as conn:
                 caller_quotes.complete(conn, quote)
+        except _PASSING:
+            raise
         except MesError as error:
             log.info("quote failed", quote_id=quote_id, code=error.code)
             with bench.database.begin() as conn:
                 caller_quotes.fail(conn, quote, error)
+
+
+def measure_model(context: JobContext, model_id: str) -> None:
+    """Measure a stored model for all who wait for it; one that cannot be used is refused to all of them."""
+    bench = _bench(context)
+    with _timed(context, MEASURE_MODEL, model_id=model_id):
+        try:
+            _measure(bench, model_id)
+        except (UnreadableModel, NoSuchObject, DamagedObject) as refused:
+            log.info("model refused", model_id=model_id, code=refused.code)
+            with bench.database.begin() as conn:
+                pending.refuse(conn, model_id, refused)
 
 
 def run(url: str, bench: Bench, stopping: threading.Event, beat: Callable[[], None]) -> None:
@@ -103,57 +125,66 @@ def run(url: str, bench: Bench, stopping: threading.Event, beat: Callable[[], No
 
 def queue(url: str) -> App:
     """The job queue of a database, and what is done for each kind of job."""
+    connections = sum(_LANES.values()) + 3 * len(_LANES)
     connector = PsycopgConnector(
-        conninfo=url, min_size=1, max_size=_CONCURRENCY + 3, kwargs={"application_name": "mes-worker-jobs"}
+        conninfo=url, min_size=1, max_size=connections, kwargs={"application_name": "mes-worker-jobs"}
     )
     app = App(connector=connector)
-    for name, work in ((PRICE_ORDER, price_order), (PRICE_QUOTE, price_quote)):
-        app.task(name=name, queue=PRICING_QUEUE, pass_context=True, retry=PATIENT)(work)
+    for name, queue_name, work in (
+        (PRICE_ORDER, PRICING_QUEUE, price_order),
+        (PRICE_QUOTE, MEASURING_QUEUE, price_quote),
+        (MEASURE_MODEL, MEASURING_QUEUE, measure_model),
+    ):
+        app.task(name=name, queue=queue_name, pass_context=True, retry=PATIENT)(work)
     return app
 
 
 async def _run(url: str, bench: Bench, stopping: threading.Event, beat: Callable[[], None]) -> None:
     app = queue(url)
     async with app.open_async():
-        work = asyncio.create_task(
-            app.run_worker_async(
-                queues=[PRICING_QUEUE],
-                concurrency=_CONCURRENCY,
-                install_signal_handlers=False,
-                fetch_job_polling_interval=_POLL_S,
-                shutdown_graceful_timeout=STOP_S,
-                update_heartbeat_interval=HEARTBEAT_S,
-                stalled_worker_timeout=DEAD_AFTER_S,
-                delete_jobs="successful",
-                additional_context={"bench": bench},
-            )
-        )
+        lanes = [asyncio.create_task(_work(app, name, most, bench)) for name, most in _LANES.items()]
         try:
-            await _look_after(app, work, stopping, beat)
+            await _look_after(app, lanes, stopping, beat)
         finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+            for lane in lanes:
+                lane.cancel()
+            await asyncio.gather(*lanes, return_exceptions=True)
+
+
+async def _work(app: App, queue_name: str, most: int, bench: Bench) -> None:
+    await app.run_worker_async(
+        queues=[queue_name],
+        concurrency=most,
+        install_signal_handlers=False,
+        fetch_job_polling_interval=_POLL_S,
+        shutdown_graceful_timeout=STOP_S,
+        update_heartbeat_interval=HEARTBEAT_S,
+        stalled_worker_timeout=DEAD_AFTER_S,
+        delete_jobs="successful",
+        additional_context={"bench": bench},
+    )
 
 
 async def _look_after(
-    app: App, work: "asyncio.Task[None]", stopping: threading.Event, beat: Callable[[], None]
+    app: App, lanes: "Sequence[asyncio.Task[None]]", stopping: threading.Event, beat: Callable[[], None]
 ) -> None:
     """Rescue the jobs of dead workers now and then, until told to stop or until the work ends by itself."""
     rescue_at = 0.0
-    while not stopping.is_set() and not work.done():
+    while not stopping.is_set() and not any(lane.done() for lane in lanes):
         if time.monotonic() >= rescue_at:
             beat()
             await rescue(app)
             rescue_at = time.monotonic() + RESCUE_INTERVAL_S
-        await asyncio.wait([work], timeout=_LOOK_S)
-    if work.done():
-        work.result()  # raises what ended it
+        await asyncio.wait(lanes, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+    for lane in lanes:
+        if lane.done():
+            lane.result()  # raises what ended it
 
 
 async def rescue(app: App) -> int:
     """Give the jobs of workers that died back to the queue; gives how many."""
     rescued = 0
-    for job in await app.job_manager.get_stalled_jobs(queue=PRICING_QUEUE, seconds_since_heartbeat=DEAD_AFTER_S):
+    for job in [job for name in _LANES for job in await _stalled(app, name)]:
         try:
             await app.job_manager.retry_job(job)
         except ConnectorException:
@@ -166,18 +197,31 @@ async def rescue(app: App) -> int:
     return rescued
 
 
-def _measure_for(bench: Bench, quote: UUID) -> None:
+async def _stalled(app: App, queue_name: str) -> Iterable[Job]:
+    return await app.job_manager.get_stalled_jobs(queue=queue_name, seconds_since_heartbeat=DEAD_AFTER_S)
+
+
+def _measure(bench: Bench, model_id: str) -> None:
+    """Measure a stored model unless it is known, and tell those who wait that this is being done.
+
+    Raises:
+        StillMeasured: by somebody else, and that takes its time.
+        UnreadableModel, NoSuchObject, DamagedObject: it cannot be used, or is not what was stored.
+        StoreUnavailable: try again.
+    """
     with bench.database.begin() as conn:
-        model_id = caller_quotes.model_of(conn, quote)
-        stored = geometry_store.newest(conn, model_id) if model_id is not None else None
-    if model_id is None or (stored is not None and stored.kernel_version == KERNEL_VERSION):
-        return
+        if uploads.is_measured(conn, model_id):  # since an import may have done it, which knows of none that wait
+            pending.fulfil(conn, model_id)
+            return
+        pending.begin(conn, model_id, utc_now())
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model"
         bench.store.fetch_model(model_id, file)
-        analysis = sandbox.analyse(file, bench.limits)
-        with bench.database.begin() as conn:
-            intake.record(conn, analysis, model_id)
+        until = time.monotonic() + _TURN_S
+        while measuring.measure(bench, model_id, file, bench.limits) is Outcome.TAKEN:
+            if time.monotonic() > until:
+                raise StillMeasured(model_id=model_id)
+            time.sleep(_TURN_LOOK_S)
 
 
 def _bench(context: JobContext) -> Bench:

@@ -12,6 +12,7 @@ from mes.clock import utc_now
 from mes.db.migrate import ensure_event_partitions
 from mes.dispatch import leases, sharing
 from mes.lists import refresher
+from mes.models import pending
 from mes.observability import metrics
 from mes.people import sessions
 
@@ -87,9 +88,10 @@ class Dispatch:
         return len(shared.order_ids) >= sharing.BATCH
 
     def _sweep_up(self, now: datetime) -> None:
-        """Forget stored answers and sessions that are past their time."""
+        """Forget stored answers, sessions and refusals that are past their time."""
         with self._database.begin() as conn:
             answers = idempotency.purge(conn)
             ended = sessions.purge(conn, now)
-        if answers or ended:
-            log.info("swept up", answers=answers, sessions=ended)
+            refusals = pending.purge(conn)
+        if answers or ended or refusals:
+            log.info("swept up", answers=answers, sessions=ended, refusals=refusals)

@@ -19,12 +19,15 @@ from sqlalchemy.exc import DBAPIError
 
 from ingest import jobs, worker_http
 from ingest.loops import Dispatch, Refresh
+from ingest.measuring import Bench
 from mes import config
 from mes.config import Settings
 from mes.db import engine
 from mes.errors import MesError
+from mes.models import sandbox
 from mes.models.sandbox import Limits
 from mes.models.store import ObjectStore
+from mes.models.warm_process import SandboxUnavailable
 from mes.observability import health, logs
 from mes.observability.database_gauges import DatabaseGauges
 from mes.observability.health import Heartbeat, Readiness
@@ -63,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())
     database = engine.connect(settings.database_url, application="mes-worker")
+    if "pricing" in names:
+        _warm_up()
     roles = [_role(name, settings, database, stopping, heartbeat) for name in names]
     server = worker_http.start(
         settings.host,
@@ -126,7 +131,7 @@ def _role(name: str, settings: Settings, database: Engine, stopping: threading.E
         return Role(name, Refresh(database).step, settings.refresh_interval_s)
     if name == "dispatch":
         return Role(name, Dispatch(database).step, _DISPATCH_PAUSE_S)
-    bench = jobs.Bench(database, ObjectStore(settings.objects_location), Limits.of(settings))
+    bench = Bench(database, ObjectStore(settings.objects_location), Limits.of(settings))
     url = libpq_url(settings.database_url or "")
 
     def work_on_jobs() -> bool:
@@ -134,6 +139,14 @@ def _role(name: str, settings: Settings, database: Engine, stopping: threading.E
         return False
 
     return Role(name, work_on_jobs, settings.refresh_interval_s)
+
+
+def _warm_up() -> None:
+    """Before we say that we are ready: the process that measures models takes seconds to start."""
+    try:
+        sandbox.warm_up()
+    except SandboxUnavailable as error:  # a job that needs it tries again
+        log.error("cannot measure models", reason=str(error))  # noqa: TRY400 - says all there is
 
 
 def _start(role: Role, stopping: threading.Event, heartbeat: Heartbeat) -> threading.Thread:

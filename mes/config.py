@@ -89,6 +89,14 @@ class Settings(BaseSettings):
     model_memory_limit_mb: Annotated[int, Field(ge=256)] = Field(
         default=4096, description="Most memory (address space) that measuring one model may take, MiB."
     )
+    model_threads: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Threads that measuring one model may use; by default as many as there are cores."
+    )
+    upload_patience_s: Annotated[float, Field(ge=0, le=600)] = Field(
+        default=10.0,
+        description="Time that an upload waits for its model to be measured, seconds; then it is answered 202, and a "
+        "worker measures it.",
+    )
     vip_hours: Annotated[float, Field(ge=0)] = Field(
         default=48.0, description="Hours by which a VIP customer's order should start earlier."
     )

@@ -12,13 +12,14 @@ from assets.checks import CHECKS
 from assets.dbt_project import PROJECT
 from assets.feeds import FEED_ASSETS
 from assets.orders import ORDER_ASSETS
+from assets.prices import PRICE_ASSETS, PRICE_CHECKS
 from assets.read_models import DBT_ASSETS, Dbt
 from assets.resources import Database, Feeds, Models
 from mes import config
 from mes.observability import logs
-from pipelines.jobs import main_job
-from pipelines.schedules import nightly
-from pipelines.sensors import new_feed_files
+from pipelines.jobs import main_job, measure_backlog, prices
+from pipelines.schedules import nightly, prices_daily
+from pipelines.sensors import new_feed_files, rate_card_activated
 
 logs.configure("dagster", config.load().log_level)
 
@@ -31,11 +32,11 @@ def _linked_to_code(assets: Sequence[dg.AssetsDefinition]) -> Sequence[dg.Assets
 
 
 defs = dg.Definitions(
-    assets=_linked_to_code([*FEED_ASSETS, *ORDER_ASSETS, *DBT_ASSETS]),
-    asset_checks=CHECKS,
-    jobs=[main_job],
-    schedules=[nightly],
-    sensors=[new_feed_files],
+    assets=_linked_to_code([*FEED_ASSETS, *ORDER_ASSETS, *PRICE_ASSETS, *DBT_ASSETS]),
+    asset_checks=[*CHECKS, *PRICE_CHECKS],
+    jobs=[main_job, prices, measure_backlog],
+    schedules=[nightly, prices_daily],
+    sensors=[new_feed_files, rate_card_activated],
     # the steps take seconds; a process for each would spend eight more on imports
     loggers={"console": dg.json_console_logger},
     executor=dg.in_process_executor,

@@ -1,11 +1,29 @@
-"""The main job: everything from the feeds to the order list, for a range of months in one run."""
+"""The jobs: from the feeds to the order list, prices that follow the rates, and models measured again."""
 
 import dagster as dg
 
 MAIN_JOB = "feeds_to_order_list"
+PRICES = "prices"
+MEASURE_BACKLOG = "measure_backlog"
+
+_RENEWALS = dg.AssetSelection.assets(["ops", "renewals"])
+_BACKLOG = dg.AssetSelection.assets(["ops", "geometry_backlog"])
 
 main_job = dg.define_asset_job(
     MAIN_JOB,
-    selection=dg.AssetSelection.all(),
+    # loading the same feeds again must change nothing, so what depends on today's date is not part of it
+    selection=dg.AssetSelection.all() - _RENEWALS - _BACKLOG,
     description="The main job: feeds to orders, prices, order list and reports, for a range of months in one run.",
+)
+prices = dg.define_asset_job(
+    PRICES,
+    selection=dg.AssetSelection.assets(["ops", "cost_table"]) | _RENEWALS,
+    description="Unit costs by the rates in force, and new quotes for open orders whose quotes have run out.",
+)
+measure_backlog = dg.define_asset_job(
+    MEASURE_BACKLOG,
+    selection=_BACKLOG,
+    # a process for each step, as other machines would have (a Kubernetes executor takes its place there)
+    executor_def=dg.multiprocess_executor.configured({"max_concurrent": 2}),
+    description="Measures again what only an older kernel has measured; by hand, after the kernel has changed.",
 )

@@ -1,16 +1,17 @@
-"""Starts the main job when feed files arrive."""
+"""Starts the main job when feed files arrive, and prices when a rate card is activated."""
 
 from datetime import UTC, date, datetime
 
 import dagster as dg
 
 from assets.partitions import MONTHS, range_tags
-from assets.resources import Feeds
+from assets.resources import Database, Feeds
 from mes import config
 from mes.clock import utc_now
 from mes.feeds.files import FeedFolder, UnreadableFeed
+from mes.pricing import rate_store
 from pipelines import arrivals
-from pipelines.jobs import MAIN_JOB, main_job
+from pipelines.jobs import MAIN_JOB, main_job, prices
 
 # on runs that loaded all that there was: the fingerprint of the files that they found
 FILES_TAG = "mes/feed_files"
@@ -50,6 +51,25 @@ def new_feed_files(context: dg.SensorEvaluationContext, feeds: Feeds) -> dg.Sens
         run_key=arrivals.fingerprint(seen, notice.seen), tags=range_tags(*_span(folder, notice.changed, now))
     )
     return dg.SensorResult(run_requests=[request], cursor=cursor)
+
+
+@dg.sensor(
+    name="rate_card_activated",
+    job=prices,
+    minimum_interval_seconds=INTERVAL_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Runs the job `prices` when a rate card was activated since the last time: once for each activation.",
+)
+def rate_card_activated(context: dg.SensorEvaluationContext, database: Database) -> dg.SensorResult | dg.SkipReason:
+    """Ask for a run for the last activation; the cursor moves with the request, or not at all."""
+    with database.begin() as conn:
+        last = rate_store.last_activation(conn)
+    if last is None:
+        return dg.SkipReason("No rate card is active yet.")
+    card, at = last[0], last[1].isoformat()
+    if context.cursor == at:
+        return dg.SkipReason(f"No rate card was activated since {card}, at {at}.")
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=at, tags={"mes/rate_card": card})], cursor=at)
 
 
 def _span(folder: FeedFolder, files: list[arrivals.FoundFile], now: datetime) -> tuple[date, date]:

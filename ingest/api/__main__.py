@@ -1,6 +1,7 @@
 """Serves the API until it is told to stop: `python -m ingest.api --port 8000`."""
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -22,8 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=settings.api_port, help="port to listen on (default: %(default)s)")
     chosen = parser.parse_args(arguments)
     logs.configure("api", settings.log_level)
+    api = app.create(settings)
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: looking through it again and again would stop calls for milliseconds
     uvicorn.run(
-        app.create(settings),
+        api,
         host=chosen.host,
         port=chosen.port,
         loop="uvloop",

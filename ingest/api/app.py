@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
 import anyio.to_thread
+import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from sqlalchemy import Engine, event
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
 from ingest.api import machines, models, openapi, orders, problems, quotes
@@ -21,15 +24,20 @@ from mes.clock import Clock, utc_now
 from mes.config import Settings
 from mes.db import engine as engines
 from mes.errors import MesError
+from mes.models import sandbox
 from mes.models.store import ObjectStore
+from mes.models.warm_process import SandboxUnavailable
 from mes.observability import health
 from mes.orders.new_order import NewOrder
 from mes.pricing.caller_quotes import QuoteRequest
 
 # a call is some milliseconds of waiting for the database: more threads would wait for each other
 THREADS = 16 * (os.cpu_count() or 1)
+WARM_CONNECTIONS = 4  # are there before the first call; the others come when they are needed
 # a caller gives up after some seconds; what is still running then only keeps others from theirs
 _LIMITS = {"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "30s"}
+
+log = structlog.get_logger(__name__)
 
 
 def create(settings: Settings, *, clock: Clock = utc_now) -> ASGIApp:
@@ -66,12 +74,26 @@ def create(settings: Settings, *, clock: Clock = utc_now) -> ASGIApp:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     backend: Backend = app.state.backend
-    app.state.bench = Bench(backend.settings.home / "uploads", backend.settings.model_max_bytes)
+    app.state.bench = Bench(
+        backend.settings.home / "uploads", backend.settings.model_max_bytes, backend.settings.upload_patience_s
+    )
     app.state.bench.tidy()
+    await run_in_threadpool(_warm_up, backend.engine)
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     app.state.readiness_threads = anyio.CapacityLimiter(1)
     yield
     backend.engine.dispose()
+
+
+def _warm_up(engine: Engine) -> None:
+    """Do before the first call what it would have to wait for; what fails now is tried again when it is needed."""
+    try:
+        sandbox.warm_up()
+        with ExitStack() as stack:
+            for _ in range(WARM_CONNECTIONS):
+                stack.enter_context(engine.connect())
+    except (SandboxUnavailable, SQLAlchemyError) as error:
+        log.warning("not all is warm", error=type(error).__name__)
 
 
 def _limited(engine: Engine) -> Engine:

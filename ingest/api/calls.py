@@ -17,17 +17,22 @@ from starlette.responses import Response
 
 from ingest.api import problems
 from ingest.api.bodies import Body
+from ingest.measuring import Bench
 from mes.callers import idempotency, keys
-from mes.callers.idempotency import Answer, KeyedRequest
+from mes.callers.idempotency import Answer, KeyedRequest, KeyInUse
 from mes.callers.keys import Authenticated
 from mes.callers.model import Caller, NotAuthenticated
 from mes.clock import Clock
 from mes.config import Settings
 from mes.errors import MesError
+from mes.models.pending import ModelPending
+from mes.models.sandbox import Limits
 from mes.models.store import ObjectStore
 from mes.orders.placing import QuotePending
 
 IDEMPOTENCY_KEY, REPLAYED = "idempotency-key", "idempotency-replayed"
+RETRY_AFTER_S = 1
+"""After so long it is worth while to ask again for what was answered 202."""
 
 # of the other 4xx, the same request may be answered better later
 _NOT_KEPT = frozenset(
@@ -41,7 +46,7 @@ _NOT_KEPT = frozenset(
 )
 
 # nor for these reasons
-_NOT_KEPT_CODES = frozenset({QuotePending.code})
+_NOT_KEPT_CODES = frozenset({QuotePending.code, ModelPending.code})
 
 log = structlog.get_logger(__name__)
 bearer = HTTPBearer(
@@ -61,6 +66,14 @@ class Backend:
     store: ObjectStore
     clock: Clock
 
+    @property
+    def bench(self) -> Bench:
+        """What it measures models with."""
+        return Bench(self.engine, self.store, Limits.of(self.settings))
+
+
+Work = Callable[[Connection, Caller, bytes], Answer]
+
 
 class Call:
     """One request to the API."""
@@ -77,19 +90,10 @@ class Call:
         Raises:
             NotAuthenticated: there is no valid key.
         """
-        if self._key is None:
-            raise NotAuthenticated
-        known: Authenticated | None = None
-        try:
-            with self.backend.engine.begin() as conn:
-                known = keys.authenticate(conn, self._key, clock=self.backend.clock)
-                self.request.state.caller = known.caller.key_name
-                yield conn, known.caller
-        finally:
-            if known is not None and known.use_is_news:
-                self._note_use(known.key_id)
+        with self._authenticated() as (conn, known):
+            yield conn, known.caller
 
-    def once(self, body: Body, work: Callable[[Connection, Caller, bytes], Answer]) -> Response:
+    def once(self, body: Body, work: Work) -> Response:
         """Do the work and keep its answer under the request's `Idempotency-Key`, or give the answer that was kept.
 
         Work and answer are one transaction. What is refused with a 4xx is undone, its answer kept all the same.
@@ -98,35 +102,52 @@ class Call:
             NotAuthenticated, BodyTooLarge, UnsupportedMediaType: before anything else is looked at.
             KeyMissing, KeyInvalid, KeyInUse, KeyReused: about the key.
         """
-        with self.transaction() as (conn, caller):
+        try:
+            return self._once(body, work)
+        except _Refused as refused:
+            # the first transaction is undone; in the next, another's answer may be there by now, and is as good
+            answer = problems.render(refused.error, problems.instance_of(self.request))
+            return self._once(body, lambda *_: answer)
+
+    def _once(self, body: Body, work: Work) -> Response:
+        given = self.request.headers.getlist(IDEMPOTENCY_KEY)
+        method, path = self.request.method, self.request.scope["path"]
+        lock = idempotency.lock_of(method, path, given[0]) if given else None
+        with self._authenticated(lock) as (conn, known):
             content = body.read()
-            request = KeyedRequest(
-                caller.name, self.request.method, self.request.scope["path"], self._idempotency_key(), content
-            )
-            kept = idempotency.begin(conn, request, clock=self.backend.clock)
+            key = idempotency.check_key(given)
+            if not known.locked:
+                raise KeyInUse
+            request = KeyedRequest(known.caller.name, method, path, key, content)
+            kept = idempotency.kept(conn, request, clock=self.backend.clock)
             if kept is not None:
                 return problems.respond(kept, {REPLAYED: "true"})
-            answer = self._attempt(conn, caller, content, work)
+            answer = self._attempt(conn, known.caller, content, work)
             idempotency.store(conn, request, answer, clock=self.backend.clock)
         return problems.respond(answer)
 
-    def _idempotency_key(self) -> str:
-        given = self.request.headers.getlist(IDEMPOTENCY_KEY)
-        if len(given) > 1:
-            raise idempotency.KeyInvalid("Send one `Idempotency-Key`, not several.")
-        return idempotency.check_key(given[0] if given else None)
-
-    def _attempt(
-        self, conn: Connection, caller: Caller, content: bytes, work: Callable[[Connection, Caller, bytes], Answer]
-    ) -> Answer:
+    def _attempt(self, conn: Connection, caller: Caller, content: bytes, work: Work) -> Answer:
         try:
-            with conn.begin_nested():
-                return work(conn, caller, content)
+            return work(conn, caller, content)
         except MesError as error:
             passing = error.http_status in _NOT_KEPT or error.code in _NOT_KEPT_CODES
             if passing or error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
-            return problems.render(error, problems.instance_of(self.request))
+            raise _Refused(error) from error
+
+    @contextmanager
+    def _authenticated(self, lock: str | None = None) -> Iterator[tuple[Connection, Authenticated]]:
+        if self._key is None:
+            raise NotAuthenticated
+        known: Authenticated | None = None
+        try:
+            with self.backend.engine.begin() as conn:
+                known = keys.authenticate(conn, self._key, lock=lock, clock=self.backend.clock)
+                self.request.state.caller = known.caller.key_name
+                yield conn, known
+        finally:
+            if known is not None and known.use_is_news:
+                self._note_use(known.key_id)
 
     def _note_use(self, key_id: str) -> None:
         """In a transaction of its own: the calls of one key must not wait for each other, nor fail for this."""
@@ -135,6 +156,14 @@ class Call:
                 keys.note_use(conn, key_id, clock=self.backend.clock)
         except SQLAlchemyError as error:
             log.warning("the use of a key was not noted", key_id=key_id, error=type(error).__name__)
+
+
+class _Refused(Exception):
+    """The work refused, with an answer that is kept; ends the transaction, so that nothing stays of what it did."""
+
+    def __init__(self, error: MesError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 async def _called(

@@ -83,8 +83,10 @@ DOUBTFUL_UPLOAD: dict[str, Any] = {
         {
             "kind": "open_edges",
             "severity": "error",
-            "message": "The model is open at 12 edges, so its volume and price are a guess.",
-            "advice": "Close the holes.",
+            "message": "3 edges are open, so the volume and the price are a guess.",
+            "advice": "Close the holes at these places and export the model again.",
+            "measure": {"value": 3.0, "unit": "edges", "limit": 0.0},
+            "coordinates": [[10.0, 10.0, 0.0], [10.0, 0.0, 10.0], [0.0, 10.0, 10.0]],
         }
     ],
 }
@@ -92,7 +94,7 @@ MODEL: dict[str, Any] = UPLOADED | {
     "geometry": {
         "kernel_version": KERNEL_VERSION,
         "triangles": 4,
-        "volume_mm3": 1333.3333333333335,
+        "volume_mm3": 1333.3333333333333,
         "area_mm2": 946.4101615137754,
         "extents_mm": [20.0, 20.0, 20.0],
         "bodies": 1,
@@ -100,6 +102,24 @@ MODEL: dict[str, Any] = UPLOADED | {
         "open_edges": 0,
         "facing": "outward",
         "unit": None,
+        "box_mm": [28.284271247461902, 24.49489742783178, 11.547005383792513],
+        "hull_mm3": 1333.3333333333333,
+        "detail": 1.2826558460362518,
+        "printing": {
+            "height_mm": 11.547005383792513,
+            "support_mm3": 0.0,
+            "overhang_mm2": 0.0,
+            "up": [0.5773502691896257, 0.5773502691896257, 0.5773502691896257],
+            "layer_areas_mm2": [86.6, 21.7],
+        },
+        "walls": {
+            "thinnest_mm": 4.7,
+            "median_mm": 4.7,
+            "distribution": [[4.6, 0.0], [4.7, 1.0]],
+            "places": [{"thickness_mm": 4.7, "at": [12.9, 2.7, 4.3]}],
+            "rays": 20000,
+        },
+        "faults": [],
     }
 }
 QUOTE: dict[str, Any] = QUOTE_REQUEST | {
@@ -119,6 +139,14 @@ QUOTE: dict[str, Any] = QUOTE_REQUEST | {
             "amount": "129.40",
         }
     ],
+    "levers": [
+        {
+            "code": "thinner_walls",
+            "label": "Walls of 0.8 mm",
+            "mass_change_g": -1.1,
+            "price_change": {"amount": "-6.20", "currency": "USD"},
+        }
+    ],
     "rate_card": {"version": "3f7a9c21", "name": "Autumn 2026"},
     "kernel_version": KERNEL_VERSION,
     "created_at": "2026-11-22T08:15:00Z",
@@ -126,7 +154,14 @@ QUOTE: dict[str, Any] = QUOTE_REQUEST | {
     "findings": [],
     "superseded_by": None,
 }
-PENDING: dict[str, Any] = {"quote_id": QUOTE_ID, "status": "pending"}
+PROGRESS = {"state": "queued", "ahead": 3, "since": "2026-11-22T08:15:00Z"}
+PENDING: dict[str, Any] = {"quote_id": QUOTE_ID, "status": "pending", "progress": PROGRESS}
+PENDING_MODEL: dict[str, Any] = {
+    "model_id": MODEL_ID,
+    "status": "measuring",
+    "bytes": 180_000_084,
+    "progress": PROGRESS | {"state": "measuring", "ahead": 0},
+}
 ORDER: dict[str, Any] = {
     "order_id": ORDER_ID,
     "source": "brilliant-rings",

@@ -21,7 +21,8 @@ from ingest.api.errors import (
     MalformedJson,
     UnsupportedMediaType,
 )
-from ingest.api.shapes import Problem, Shape
+from ingest.api.shape import Shape
+from ingest.api.shapes import Problem
 from mes.callers.idempotency import KeyInUse, KeyInvalid, KeyMissing, KeyReused
 from mes.callers.model import NotAuthenticated
 from mes.errors import MesError

@@ -17,6 +17,7 @@ from mes.callers.idempotency import Answer
 from mes.callers.model import Caller
 from mes.lists import caller_orders
 from mes.models.errors import NoSuchModel
+from mes.models.pending import ModelPending
 from mes.orders import placing, repository, service
 from mes.orders.life import Status
 from mes.orders.model import IllegalTransition, NoSuchOrder, OrderHeld, ReasonMissing, VersionConflict
@@ -76,6 +77,7 @@ class Transition(Part):
             *openapi.KEYED,
             ExternalIdTaken,
             NoSuchModel,
+            ModelPending,
             UnusableQuote,
             QuotePending,
             PlacedInFuture,

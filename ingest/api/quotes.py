@@ -6,18 +6,19 @@ from fastapi import APIRouter, Depends, Path
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from ingest.api import examples, openapi, problems, shapes
+from ingest.api import examples, openapi, problems, quote_shapes
 from ingest.api.bodies import Body, parse, receive_json
-from ingest.api.calls import Called, as_id
+from ingest.api.calls import RETRY_AFTER_S, Called, as_id
 from ingest.api.errors import QuoteFailed
 from mes.callers.idempotency import Answer
 from mes.callers.model import Caller
+from mes.models import errors
 from mes.models.errors import NoSuchModel
 from mes.pricing import caller_quotes
 from mes.pricing.caller_quotes import NoRateCard, NoSuchQuote, PendingQuote, Quote, QuoteRequest
 from mes.pricing.cost_model import CannotPrice
 
-RETRY_AFTER_S = 1
+_REFUSED_MODELS = tuple(errors.BY_CODE.values())
 
 router = APIRouter(prefix="/v1/quotes", tags=["quotes"])
 
@@ -27,14 +28,18 @@ router = APIRouter(prefix="/v1/quotes", tags=["quotes"])
     operation_id="requestQuote",
     summary="Ask for a price",
     description="Prices a model that you have uploaded, in a material and a finish. The price is frozen and valid "
-    "until `valid_until`; an order whose item names it costs what it says. Answers 202 when the model must be measured "
-    "anew, which takes longer than a second: then ask at `Location`.",
+    "until `valid_until`; an order whose item names it costs what it says. Answers 202 while the model is being "
+    "measured, or when it must be measured anew: then ask at `Location`.",
     responses={
         200: openapi.json_answer(
-            shapes.Quote, "The price.", examples.QUOTE, Location=openapi.LOCATION, Idempotency_Replayed=openapi.REPLAYED
+            quote_shapes.Quote,
+            "The price.",
+            examples.QUOTE,
+            Location=openapi.LOCATION,
+            Idempotency_Replayed=openapi.REPLAYED,
         ),
         202: openapi.json_answer(
-            shapes.PendingQuote,
+            quote_shapes.PendingQuote,
             "It will take longer.",
             examples.PENDING,
             Location=openapi.LOCATION,
@@ -42,7 +47,14 @@ router = APIRouter(prefix="/v1/quotes", tags=["quotes"])
             Idempotency_Replayed=openapi.REPLAYED,
         ),
         **openapi.refusals(
-            *openapi.ANYBODY, *openapi.JSON_BODY, *openapi.KEYED, NoSuchModel, CannotPrice, NoRateCard, keyed=True
+            *openapi.ANYBODY,
+            *openapi.JSON_BODY,
+            *openapi.KEYED,
+            NoSuchModel,
+            CannotPrice,
+            NoRateCard,
+            *_REFUSED_MODELS,
+            keyed=True,
         ),
     },
     openapi_extra={
@@ -67,9 +79,9 @@ def request_quote(call: Called, body: Annotated[Body, Depends(receive_json)]) ->
     description="The same quote, unchanged, for ever. While it is pending, the answer is 202; when no price came of "
     "it, 422 with the reason's code.",
     responses={
-        200: openapi.json_answer(shapes.Quote, "The price.", examples.QUOTE),
+        200: openapi.json_answer(quote_shapes.Quote, "The price.", examples.QUOTE),
         202: openapi.json_answer(
-            shapes.PendingQuote,
+            quote_shapes.PendingQuote,
             "Not priced yet.",
             examples.PENDING,
             Location=openapi.LOCATION,
@@ -98,7 +110,7 @@ def _answer(quote: Quote | PendingQuote, *, asked_for: bool = False) -> Answer:
     location = f"/v1/quotes/{quote.quote_id}"
     if isinstance(quote, Quote):
         headers = {"location": location} if asked_for else {}
-        return shapes.Quote.of(quote).answer(200, **headers)
+        return quote_shapes.Quote.of(quote).answer(200, **headers)
     if quote.failure is not None:
         raise QuoteFailed(quote.failure["detail"], quote_id=quote.quote_id, cause=quote.failure["code"])
-    return shapes.PendingQuote(quote_id=quote.quote_id).answer(202, location=location, retry_after=str(RETRY_AFTER_S))
+    return quote_shapes.PendingQuote.of(quote).answer(202, location=location, retry_after=str(RETRY_AFTER_S))

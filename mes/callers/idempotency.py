@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
@@ -11,14 +11,12 @@ from typing import ClassVar
 from sqlalchemy import Connection, text
 
 from mes.clock import Clock, utc_now
-from mes.db import query
 from mes.errors import MesError
 
 KEPT = timedelta(days=7)
 LONGEST_KEY = 255
 
 _VISIBLE = re.compile(rf"[\x20-\x7e]{{1,{LONGEST_KEY}}}")
-_LOCK_BYTES = 8
 
 
 class KeyMissing(MesError):
@@ -64,12 +62,6 @@ class KeyedRequest:
         """SHA-256 of the body's bytes."""
         return hashlib.sha256(self.body).hexdigest()
 
-    @property
-    def lock(self) -> int:
-        """The number of its advisory lock; two keys share one about never (64 bits), and then one is asked again."""
-        name = json.dumps([self.caller, self.method, self.path, self.key]).encode()
-        return int.from_bytes(hashlib.sha256(name).digest()[:_LOCK_BYTES], signed=True)
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -80,40 +72,54 @@ class Answer:
     body: str
 
 
-def check_key(key: str | None) -> str:
-    """The key, if it can be one.
+_FIND = text("""
+    select body_hash, status, headers, body from ops.idempotency_keys
+    where caller = :caller and method = :method and path = :path and idempotency_key = :key and created_at > :since
+""")
+_STORE = text("""
+    insert into ops.idempotency_keys
+        (caller, method, path, idempotency_key, body_hash, status, headers, body, created_at)
+    values (:caller, :method, :path, :key, :body_hash, :status, cast(:headers as jsonb), :body, :now)
+    on conflict (caller, method, path, idempotency_key) do update set
+        body_hash = excluded.body_hash, status = excluded.status, headers = excluded.headers,
+        body = excluded.body, created_at = excluded.created_at
+""")
+
+
+def check_key(given: Sequence[str]) -> str:
+    """The key of a request, from all that came as one.
 
     Raises:
         KeyMissing: there is none.
-        KeyInvalid: it is too long, or has characters that headers should not have.
+        KeyInvalid: there are several, or it is too long, or has characters that headers should not have.
     """
-    if not key:
+    if len(given) > 1:
+        raise KeyInvalid("Send one `Idempotency-Key`, not several.")
+    if not given or not given[0]:
         raise KeyMissing
-    if not _VISIBLE.fullmatch(key):
+    if not _VISIBLE.fullmatch(given[0]):
         raise KeyInvalid
-    return key
+    return given[0]
 
 
-def begin(conn: Connection, request: KeyedRequest, *, clock: Clock = utc_now) -> Answer | None:
-    """Take the key until the transaction ends; gives the answer that was stored under it, if there is one.
+def lock_of(method: str, path: str, key: str) -> str:
+    """What `keys.authenticate` locks for a caller, so that of equal requests at once only one is worked on.
 
-    The lock is a statement of its own: what the second one sees must be later than the lock, or an answer that was
-    committed in between would be missed.
+    Two keys share its number about never (64 bits), and then one is asked to come again.
+    """
+    return json.dumps([method, path, key])
+
+
+def kept(conn: Connection, request: KeyedRequest, *, clock: Clock = utc_now) -> Answer | None:
+    """The answer that was stored under the key; None when there is none.
+
+    Ask once the lock is held, by a statement of its own: what it sees must be later than the lock, or an answer that
+    was committed in between would be missed.
 
     Raises:
-        KeyInUse: another transaction has it now.
         KeyReused: the answer belongs to another body.
     """
-    if not query.flag(conn, "select pg_try_advisory_xact_lock(:lock)", lock=request.lock):
-        raise KeyInUse
-    row = conn.execute(
-        text("""
-            select body_hash, status, headers, body from ops.idempotency_keys
-            where caller = :caller and method = :method and path = :path and idempotency_key = :key
-                and created_at > :since
-        """),
-        {**_names(request), "since": clock() - KEPT},
-    ).one_or_none()
+    row = conn.execute(_FIND, {**_names(request), "since": clock() - KEPT}).one_or_none()
     if row is None:
         return None
     if row.body_hash != request.body_hash:
@@ -124,14 +130,7 @@ def begin(conn: Connection, request: KeyedRequest, *, clock: Clock = utc_now) ->
 def store(conn: Connection, request: KeyedRequest, answer: Answer, *, clock: Clock = utc_now) -> None:
     """Keep the answer, in the transaction of what it tells; one that is older than `KEPT` is replaced."""
     conn.execute(
-        text("""
-            insert into ops.idempotency_keys
-                (caller, method, path, idempotency_key, body_hash, status, headers, body, created_at)
-            values (:caller, :method, :path, :key, :body_hash, :status, cast(:headers as jsonb), :body, :now)
-            on conflict (caller, method, path, idempotency_key) do update set
-                body_hash = excluded.body_hash, status = excluded.status, headers = excluded.headers,
-                body = excluded.body, created_at = excluded.created_at
-        """),
+        _STORE,
         {
             **_names(request),
             "body_hash": request.body_hash,

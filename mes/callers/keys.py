@@ -94,11 +94,31 @@ class ListedKey:
 
 @dataclass(frozen=True)
 class Authenticated:
-    """Whose key it is; `use_is_news` when `last_used_at` has not been written for a minute."""
+    """Whose key it is; `use_is_news` when `last_used_at` has not been written for a minute.
+
+    `locked` tells whether what was to be locked is the caller's alone until the transaction ends.
+    """
 
     caller: Caller
     key_id: str
     use_is_news: bool
+    locked: bool = False
+
+
+_FIND = """
+    select key_id, secret_hash, name, scope, caller, expires_at, revoked_at, last_used_at, {locked} as locked
+    from ops.api_keys where key_id = :key_id
+"""
+_AUTHENTICATE = text(_FIND.format(locked="false"))
+# only for whoever has the secret, or others could keep the key's owner from what he locks
+_AUTHENTICATE_AND_LOCK = text(
+    _FIND.format(
+        locked="""
+            case when secret_hash = :secret_hash and revoked_at is null and coalesce(expires_at > :now, true)
+            then pg_try_advisory_xact_lock(hashtextextended(caller || ' ' || :lock, 0)) else false end
+        """
+    )
+)
 
 
 def create(
@@ -189,8 +209,14 @@ def revoke(conn: Connection, key: str, *, clock: Clock = utc_now) -> str:
     return key_id
 
 
-def authenticate(conn: Connection, key: str, *, clock: Clock = utc_now) -> Authenticated:
+def authenticate(conn: Connection, key: str, *, lock: str | None = None, clock: Clock = utc_now) -> Authenticated:
     """Whose key this is.
+
+    Args:
+        conn: a transaction.
+        key: as it was sent.
+        lock: what to lock for its caller alone, in the same step: it is tried, not waited for.
+        clock: tells the time.
 
     Raises:
         NotAuthenticated: it is no key of ours, or expired or revoked; the answer does not tell which.
@@ -198,21 +224,21 @@ def authenticate(conn: Connection, key: str, *, clock: Clock = utc_now) -> Authe
     parts = _KEY.fullmatch(key)
     if parts is None:
         raise NotAuthenticated
-    row = conn.execute(
-        text("""
-            select key_id, secret_hash, name, scope, caller, expires_at, revoked_at, last_used_at
-            from ops.api_keys where key_id = :key_id
-        """),
-        {"key_id": parts[1]},
-    ).one_or_none()
-    now = clock()
-    known = hmac.compare_digest(_hash(parts[2]), row.secret_hash if row is not None else "")
+    now, given = clock(), _hash(parts[2])
+    values = {"key_id": parts[1]}
+    if lock is None:
+        row = conn.execute(_AUTHENTICATE, values).one_or_none()
+    else:
+        values |= {"secret_hash": given, "now": now, "lock": lock}
+        row = conn.execute(_AUTHENTICATE_AND_LOCK, values).one_or_none()
+    known = hmac.compare_digest(given, row.secret_hash if row is not None else "")
     if row is None or not known or _state(row.revoked_at, row.expires_at, now) is not KeyState.ACTIVE:
         raise NotAuthenticated
     return Authenticated(
         Caller(row.caller, Scope(row.scope), row.name),
         row.key_id,
         use_is_news=row.last_used_at is None or row.last_used_at < now - LAST_USED_EVERY,
+        locked=row.locked,
     )
 
 

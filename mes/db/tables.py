@@ -270,7 +270,8 @@ quote_requests = Table(
 cost_table = Table(
     "cost_table",
     metadata,
-    Column("model_id", ForeignKey(models.c.model_id), primary_key=True),
+    # no foreign key: rows are made of `geometries` alone, and checking it would double the time to fill the table
+    Column("model_id", Text, primary_key=True),
     Column("material", Text, primary_key=True),
     Column("finish", Text, primary_key=True),
     Column("kernel_version", Integer, nullable=False),
@@ -283,6 +284,30 @@ cost_table = Table(
     Column("currency", Text),
     Column("problem", Text, comment="Why there is no price."),
     _now("refreshed_at"),
+    schema=OPS,
+    # what moves is in no index, so that with room in its page a new version of a row needs no index entry (HOT)
+    postgresql_with={"fillfactor": 65},
+)
+
+cost_rates = Table(
+    "cost_rates",
+    metadata,
+    Column("material", Text, primary_key=True),
+    Column("finish", Text, primary_key=True),
+    Column("rates_hash", Text, nullable=False, comment="Of the rates by which the cost table has these rows."),
+    Column("reached", Text, comment="Model up to which it has, while they move; null once all are there."),
+    _now("moved_at"),
+    schema=OPS,
+)
+
+uncosted_models = Table(
+    "uncosted_models",
+    metadata,
+    Column("mark_id", BigInteger, Identity(always=True), primary_key=True),
+    Column(
+        "model_id", Text, nullable=False, comment="Measured since the cost table had its rows, or for the first time."
+    ),
+    _now("marked_at"),
     schema=OPS,
 )
 

@@ -13,6 +13,7 @@ from mes.clock import Clock, utc_now
 from mes.errors import MesError
 from mes.jobs.names import PRICE_ORDER, PRICING_QUEUE
 from mes.models.errors import NoSuchModel
+from mes.models.pending import ModelPending
 from mes.orders.new_order import NewOrder
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -74,7 +75,12 @@ with item as materialized (
 ), existing as materialized (
     select order_id, content_hash from ops.orders where source = :caller and external_id = :external_id
 ), fault as materialized (
-    select item.line, 'no_such_model' as kind from item
+    select item.line, case
+        when exists (
+            select from ops.pending_models as pending
+            where pending.model_id = item.model_id and pending.caller = :caller and pending.failure is null
+        ) then 'model_pending' else 'no_such_model'
+    end as kind from item
     where not exists (
         select from ops.model_uploads as upload where upload.caller = :caller and upload.model_id = item.model_id
     )
@@ -183,6 +189,7 @@ def place(conn: Connection, caller: Caller, new: NewOrder, *, clock: Clock = utc
     Raises:
         ExternalIdTaken: the caller has another order of this number.
         NoSuchModel: an item's model was never uploaded by this caller.
+        ModelPending: it is still being measured.
         UnusableQuote: an item's quote is not the caller's, no longer valid, or for something else.
         QuotePending: it has no price yet.
         PlacedInFuture: `placed_at` is more than five minutes ahead of our clock.
@@ -241,6 +248,8 @@ def _refuse(row: Row[tuple[object, ...]], new: NewOrder) -> None:
         item = items[fault["line"]]
         if fault["kind"] == NoSuchModel.code:
             raise NoSuchModel(line=item.line, model_id=item.model_id)
+        if fault["kind"] == ModelPending.code:
+            raise ModelPending(line=item.line, model_id=item.model_id)
         if fault["kind"] == "pending":
             raise QuotePending(line=item.line, quote_id=item.quote_id)
         raise UnusableQuote(_QUOTE_FAULTS[fault["kind"]], line=item.line, quote_id=item.quote_id)

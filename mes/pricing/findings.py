@@ -19,6 +19,8 @@ LIKELY_MM = (4.0, 300.0)
 THIN_SHARE = 0.02
 """Share of the area with too thin a wall from which on the piece waits for a person; below, it is an edge or a tip."""
 
+THIN_WALLS = "thin_walls"
+
 
 class Severity(StrEnum):
     """How much a finding matters: with an error, the price is a guess or the piece cannot be cast, and it waits."""
@@ -189,7 +191,7 @@ def _thin_walls(piece: Geometry, material: Material) -> Iterator[Finding]:
     share = piece.walls.share_below(least)
     thin = [place for place in piece.walls.places if place.thickness_mm < least]
     yield Finding(
-        kind="thin_walls",
+        kind=THIN_WALLS,
         severity=Severity.ERROR if share >= THIN_SHARE else Severity.WARNING,
         message=f"{share:.1%} of the surface has a wall under {least:g} mm, which {material.label} needs to fill the "
         f"mould; the thinnest is {piece.walls.thinnest_mm:.2f} mm.",

@@ -8,11 +8,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from mes.orders import repository, service
+from mes.orders import placing, repository, service
 from mes.orders.life import Status, System
 from mes.orders.model import Actor
-from mes.pricing import quotes, rate_cards, rate_store
-from mes.pricing.geometry import KERNEL_VERSION
+from mes.pricing import caller_quotes, geometry_store, quote_rows, quotes, rate_cards, rate_store
+from mes.pricing.caller_quotes import Quote, QuoteRequest
+from mes.pricing.geometry import KERNEL_VERSION, Fault, Geometry, Printing, ThinPlace, Walls
+from tests.callers import SHOP, add_model, new_order
 from tests.orders import PLACED_AT, add_order
 
 MODEL = "a" * 64
@@ -91,7 +93,11 @@ def test_pricing_again_changes_nothing(marts_engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     ("geometry", "reason"),
-    [({"closed": False}, "open at 3 edges"), ({"facing": "inward"}, "inside out"), ({"volume": 0.0}, "no price")],
+    [
+        ({"closed": False}, "item 1: 3 edges are open"),
+        ({"facing": "inward"}, "inside out"),
+        ({"volume": 0.0}, "no price"),
+    ],
 )
 def test_a_doubtful_price_holds_an_open_order(marts_engine: Engine, geometry: dict[str, object], reason: str) -> None:
     with marts_engine.begin() as conn:
@@ -200,12 +206,12 @@ def test_as_many_as_are_worth_copying_are_priced_like_few(
         _model(conn)
         for number in range(3):
             _item(conn, add_order(conn, str(number)), stones=json.dumps([STONE]))
-    monkeypatch.setattr(quotes, "ROWS_WORTH_COPYING", 1)
+    monkeypatch.setattr(quote_rows, "ROWS_WORTH_COPYING", 1)
     assert _quote(marts_engine).quotes == 3
     with marts_engine.begin() as conn:
         copied = conn.execute(text("select distinct total, breakdown::text, stones::text from ops.quotes")).one()
         conn.execute(text("update ops.order_items set quote_id = null"))
-    monkeypatch.setattr(quotes, "ROWS_WORTH_COPYING", 10)
+    monkeypatch.setattr(quote_rows, "ROWS_WORTH_COPYING", 10)
     assert _quote(marts_engine).quotes == 3
     with marts_engine.begin() as conn:
         rows = conn.execute(
@@ -254,3 +260,128 @@ def test_an_order_priced_while_it_was_being_placed_goes_on_once_submitted(marts_
         assert conn.execute(text("select args ->> 'order_id' from procrastinate_jobs")).scalar_one() == str(order_id)
         quotes.quote_items(conn, [order_id])
         assert repository.get(conn, order_id).status is Status.PRICE_CALCULATED
+
+
+def _measured(conn: Connection, **measures: object) -> None:
+    """A cube of 10 mm, measured by the kernel of today."""
+    conn.execute(
+        text("insert into ops.models (model_id, bytes, format, file_name) values (:id, 1, 'stl', 'cube.stl')"),
+        {"id": MODEL},
+    )
+    cube: dict[str, object] = {
+        "triangles": 12,
+        "volume_mm3": 1000.0,
+        "area_mm2": 600.0,
+        "extents_mm": (10.0, 10.0, 10.0),
+        "bodies": 1,
+        "closed": True,
+        "open_edges": 0,
+        "facing": "outward",
+        "box_mm": (10.0, 10.0, 10.0),
+        "hull_mm3": 1000.0,
+        "detail": 1.4,
+        "printing": Printing(10.0, 0.0, 0.0, (0.0, 0.0, 1.0), (100.0,)),
+    }
+    geometry_store.keep(conn, MODEL, Geometry(**(cube | measures)))  # type: ignore[arg-type]
+
+
+def _walls(thinnest_mm: float, share: float) -> Walls:
+    """A share of the surface has the thinnest wall, the rest 3 mm."""
+    places = (ThinPlace(thinnest_mm, (1.0, 2.0, 3.0)),)
+    return Walls(((thinnest_mm, share), (thinnest_mm + 0.09, share), (3.0, 1.0)), places, 1000)
+
+
+@pytest.mark.parametrize(
+    ("share", "material", "size", "held"),
+    [
+        (0.5, "silver925", None, True),  # silver asks 0.8 mm
+        (0.5, "gold585", None, False),  # gold 0.6 mm
+        (0.5, "silver925", 20, False),  # twice the size, twice the wall
+        (0.5, "gold585", 5, True),  # half of it
+        (0.001, "silver925", None, False),  # an edge, no wall
+    ],
+)
+def test_walls_of_0_7_mm_hold_an_order_for_which_they_are_too_thin(
+    marts_engine: Engine, share: float, material: str, size: float | None, held: bool
+) -> None:
+    with marts_engine.begin() as conn:
+        _measured(conn, walls=_walls(0.7, share))
+        order_id = add_order(conn)
+        _item(conn, order_id, material=material, size=size)
+    assert _quote(marts_engine).held_orders == held
+    with marts_engine.begin() as conn:
+        order = repository.get(conn, order_id)
+    assert (order.status, order.held) == (Status.PRICE_CALCULATED, held)
+    assert ("wall under" in (order.hold_reason or "")) == held
+
+
+def test_a_fault_that_was_healed_for_the_measurement_does_not_hold_an_order(marts_engine: Engine) -> None:
+    with marts_engine.begin() as conn:
+        _measured(conn, facing="inward", faults=(Fault("inverted_bodies", 1, healed=True),))
+        _item(conn, add_order(conn))
+    assert _quote(marts_engine).held_orders == 0
+
+
+def test_all_doubts_of_an_order_are_told_item_by_item(marts_engine: Engine) -> None:
+    with marts_engine.begin() as conn:
+        _measured(conn, walls=_walls(0.3, 0.5), closed=False, open_edges=2, faults=(Fault("open_edges", 2),))
+        order_id = add_order(conn)
+        _item(conn, order_id)
+        _item(conn, order_id, 2, material="gold585")
+    _quote(marts_engine)
+    with marts_engine.begin() as conn:
+        reason = repository.get(conn, order_id).hold_reason or ""
+    assert [(reason.count(f"item {line}: 2 edges"), reason.count(f"{line}: 5")) for line in (1, 2)] == [(1, 1), (1, 1)]
+
+
+def test_prices_are_made_of_what_the_newer_kernel_measures(marts_engine: Engine) -> None:
+    """The wax of a piece that is printed lying costs less than that of one that stands."""
+    totals = []
+    for height in (2.0, 10.0):
+        with marts_engine.begin() as conn:
+            conn.execute(text("truncate ops.quotes, ops.order_items, ops.geometries, ops.models cascade"))
+            _measured(conn, printing=Printing(height, 0.0, 0.0, (0.0, 0.0, 1.0), (100.0,)))
+            _item(conn, add_order(conn, str(height)))
+        _quote(marts_engine)
+        with marts_engine.begin() as conn:
+            totals.append(conn.execute(text("select total from ops.quotes")).scalar_one())
+    assert totals[0] < totals[1]
+
+
+def test_an_order_placed_at_a_quote_costs_what_the_quote_says(marts_engine: Engine) -> None:
+    """Whatever the rates are by the time it is priced."""
+    with marts_engine.begin() as conn:
+        model_id = add_model(conn)
+        asked = {"model_id": model_id, "material": "gold585", "finish": "polished", "quantity": 1}
+        quote = caller_quotes.request(conn, SHOP, QuoteRequest.model_validate(asked))
+        assert isinstance(quote, Quote)
+        item = {"material": "gold585", "quote_id": str(quote.quote_id)}
+        placed = placing.place(conn, SHOP, new_order(item=item))
+        dearer = rate_cards.load_sample()[-1]
+        dearer = dearer.model_copy(update={"metals": dearer.metals.model_copy(update={"gold": Decimal(9999)})})
+        rate_store.load(conn, [dearer])
+    with marts_engine.begin() as conn:
+        quoted = quotes.quote_items(conn, [placed.order_id])
+    assert (quoted.quotes, quoted.priced_orders) == (0, 1)
+    with marts_engine.begin() as conn:
+        kept = conn.execute(text("select quote_id, total from ops.order_items join ops.quotes using (quote_id)")).one()
+        assert repository.get(conn, placed.order_id).status is Status.PRICE_CALCULATED
+    assert tuple(kept) == (quote.quote_id, quote.total)
+
+
+def test_a_job_that_comes_twice_decides_nothing_twice(marts_engine: Engine) -> None:
+    """Neither tells of a new price again, nor holds what a person has looked at and released."""
+    with marts_engine.begin() as conn:
+        _model(conn, closed=False)
+        order_id = add_order(conn)
+        _item(conn, order_id)
+    _quote(marts_engine)
+    with marts_engine.begin() as conn:
+        service.release(conn, order_id, PERSON)
+        conn.execute(text("update ops.order_items set material = 'gold750', quote_id = null"))
+        quotes.quote_items(conn, [order_id])
+        service.release(conn, order_id, PERSON)
+        before = repository.events(conn, order_id)
+        quotes.quote_items(conn, [order_id])
+        assert repository.events(conn, order_id) == before
+    assert [event.type for event in before].count("repriced") == 1

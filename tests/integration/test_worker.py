@@ -13,6 +13,11 @@ from procrastinate.exceptions import ConnectorException
 from sqlalchemy import Engine, text
 
 from ingest import worker
+from ingest.api import examples
+from mes.jobs import queue
+from mes.jobs.names import Priority
+from mes.models import measuring, pending, uploads
+from mes.models.store import ObjectStore
 from mes.orders import placing, repository
 from mes.orders.life import Status
 from mes.people import users
@@ -179,3 +184,73 @@ def _left(engine: Engine) -> int:
                 text("select (select count(*) from ops.dirty_orders) + (select count(*) from procrastinate_jobs)")
             ).scalar_one()
         )
+
+
+@pytest.mark.slow
+def test_who_waits_goes_before_what_nobody_waits_for(marts_engine: Engine, tmp_path: Path) -> None:
+    store = ObjectStore(str(tmp_path / "objects"))
+    ids = [_stored(store, tmp_path, number) for number in range(4)]
+    with marts_engine.begin() as conn:
+        for model_id in ids[:3]:
+            queue.measure_model(conn, model_id, Priority.BACKFILL)
+        queue.measure_model(conn, ids[3])
+    with running_worker(_url(marts_engine), tmp_path, "pricing"):
+        _eventually(lambda: _left(marts_engine) == 0)
+    with marts_engine.begin() as conn:
+        measured = conn.execute(text("select model_id from ops.geometries order by measured_at")).scalars().all()
+    assert measured == [ids[3], *ids[:3]]
+
+
+@pytest.mark.slow
+def test_orders_are_priced_while_a_model_takes_its_time(marts_engine: Engine, tmp_path: Path) -> None:
+    model_id = _stored(ObjectStore(str(tmp_path / "objects")), tmp_path, 1)
+    with marts_engine.begin() as conn:
+        add_model(conn)
+        queue.measure_model(conn, model_id)
+    with ExitStack() as stack:
+        other = stack.enter_context(marts_engine.connect())
+        measuring.take_turn(other, model_id)  # as another process that measures it
+        stack.enter_context(running_worker(_url(marts_engine), tmp_path, "pricing"))
+        _eventually(lambda: _doing(marts_engine) == 1)
+        _place(marts_engine, "S-1")
+        _eventually(lambda: _priced(marts_engine) == 1)
+        assert _known(marts_engine, model_id) == 0
+        measuring.end_turn(other, model_id)
+        _eventually(lambda: _known(marts_engine, model_id) == 1)
+
+
+@pytest.mark.slow
+def test_a_model_that_a_killed_worker_measured_is_measured_by_another(marts_engine: Engine, tmp_path: Path) -> None:
+    store = ObjectStore(str(tmp_path / "objects"))
+    model_id = _stored(store, tmp_path, 1)
+    with marts_engine.begin() as conn:
+        pending.remember(conn, SHOP, model_id, 100)
+    with ExitStack() as stack:
+        first = stack.enter_context(running_worker(_url(marts_engine), tmp_path, "pricing"))
+        with marts_engine.connect() as other, other.begin():
+            other.execute(text("lock table ops.models in share mode"))  # it has measured, and cannot keep it
+            _eventually(lambda: _doing(marts_engine) == 1)
+            first.process.send_signal(signal.SIGKILL)
+            first.process.wait()
+        stack.enter_context(running_worker(_url(marts_engine), tmp_path, "pricing"))
+        _eventually(lambda: _left(marts_engine) == 0)
+    with marts_engine.begin() as conn:
+        assert uploads.get(conn, SHOP, model_id).geometry.triangles == 4
+        assert pending.get(conn, SHOP, model_id) is None
+
+
+def _url(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=False)
+
+
+def _stored(store: ObjectStore, folder: Path, number: int) -> str:
+    """A model whose bytes are there, and nothing else."""
+    file = folder / "model.obj"
+    file.write_text(f"# {number}\n{examples.OBJ}")
+    return store.put_model(file).sha256
+
+
+def _known(engine: Engine, model_id: str) -> int:
+    with engine.begin() as conn:
+        found = conn.execute(text("select count(*) from ops.geometries where model_id = :id"), {"id": model_id})
+        return int(found.scalar_one())

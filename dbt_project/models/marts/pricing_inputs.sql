@@ -14,6 +14,13 @@ select
     geometries.closed,
     geometries.facing,
     geometries.open_edges,
+    geometries.box_length_mm,
+    geometries.box_width_mm,
+    geometries.box_height_mm,
+    geometries.print_height_mm,
+    geometries.support_mm3,
+    geometries.detail,
+    geometries.thinnest_mm,
     items.material,
     items.finish,
     items.quantity,
@@ -41,6 +48,6 @@ left join lateral (
     select rate_cards.rate_card_id
     from {{ ref('stg_mes__rate_cards') }} as rate_cards
     where rate_cards.valid_from <= orders.placed_at and rate_cards.valid_to > orders.placed_at
-    order by rate_cards.valid_from desc, rate_cards.loaded_at desc
+    order by rate_cards.valid_from desc, rate_cards.activated_at desc, rate_cards.rate_card_id desc
     limit 1
 ) as rate_cards on true

@@ -10,5 +10,12 @@ select
     geometries.bodies,
     geometries.closed,
     geometries.open_edges,
-    geometries.facing
+    geometries.facing,
+    geometries.box_length_mm,
+    geometries.box_width_mm,
+    geometries.box_height_mm,
+    geometries.print_height_mm,
+    geometries.support_mm3,
+    geometries.detail,
+    geometries.thinnest_mm
 from {{ source('ops', 'geometries') }} as geometries

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from ingest.api import examples
-from mes.callers import idempotency
-from mes.callers.idempotency import Answer, KeyedRequest, KeyInUse, KeyReused
-from mes.callers.model import Scope
+from mes.callers import idempotency, keys
+from mes.callers.idempotency import Answer, KeyedRequest, KeyReused
+from mes.callers.model import NotAuthenticated, Scope
 from tests.api_server import Api, new_key, new_order, on_database, problem, with_model
 from tests.processes import running_api
 
@@ -184,28 +184,44 @@ def test_two_processes_are_one_api(database_url: str, tmp_path: Path) -> None:
 
 
 def test_an_answer_lives_and_dies_with_its_work(engine: Engine) -> None:
+    with engine.begin() as conn:
+        key = keys.create(conn, "web shop", Scope.SHOP).key
+    lock = idempotency.lock_of("POST", "/v1/orders", "k-1")
     with engine.connect() as conn:
-        assert idempotency.begin(conn, REQUEST) is None
+        assert keys.authenticate(conn, key, lock=lock).locked
+        assert idempotency.kept(conn, REQUEST) is None
         idempotency.store(conn, REQUEST, Answer(201, {"location": "/x"}, "made"))
-        with engine.connect() as other, pytest.raises(KeyInUse):
-            idempotency.begin(other, REQUEST)
+        with engine.connect() as other:
+            assert not keys.authenticate(other, key, lock=lock).locked
         conn.rollback()  # as a crash would
     with engine.begin() as conn:
-        assert idempotency.begin(conn, REQUEST) is None
+        assert keys.authenticate(conn, key, lock=lock).locked
+        assert idempotency.kept(conn, REQUEST) is None
         idempotency.store(conn, REQUEST, Answer(201, {"location": "/x"}, "made"))
     with engine.begin() as conn:
-        assert idempotency.begin(conn, REQUEST) == Answer(201, {"location": "/x"}, "made")
+        assert idempotency.kept(conn, REQUEST) == Answer(201, {"location": "/x"}, "made")
         with pytest.raises(KeyReused):
-            idempotency.begin(conn, KeyedRequest("shop", "POST", "/v1/orders", "k-1", b"{} "))
+            idempotency.kept(conn, KeyedRequest("shop", "POST", "/v1/orders", "k-1", b"{} "))
+
+
+def test_only_who_has_the_secret_can_lock(engine: Engine) -> None:
+    with engine.begin() as conn:
+        key = keys.create(conn, "web shop", Scope.SHOP).key
+    stolen_id = f"{key[:-64]}{'0' * 64}"
+    with engine.connect() as conn:
+        with pytest.raises(NotAuthenticated):
+            keys.authenticate(conn, stolen_id, lock="k-1")
+        with engine.connect() as other:
+            assert keys.authenticate(other, key, lock="k-1").locked
 
 
 def test_an_answer_is_kept_for_seven_days(conn: Connection) -> None:
     idempotency.store(conn, REQUEST, Answer(201, {}, "made"), clock=lambda: NOW)
     within, after = NOW + timedelta(days=7, seconds=-1), NOW + timedelta(days=7)
     assert idempotency.purge(conn, clock=lambda: within) == 0
-    assert idempotency.begin(conn, REQUEST, clock=lambda: within) is not None
-    assert idempotency.begin(conn, REQUEST, clock=lambda: after) is None
+    assert idempotency.kept(conn, REQUEST, clock=lambda: within) is not None
+    assert idempotency.kept(conn, REQUEST, clock=lambda: after) is None
     idempotency.store(conn, REQUEST, Answer(200, {}, "made anew"), clock=lambda: after)
-    assert idempotency.begin(conn, REQUEST, clock=lambda: after) == Answer(200, {}, "made anew")
+    assert idempotency.kept(conn, REQUEST, clock=lambda: after) == Answer(200, {}, "made anew")
     assert idempotency.purge(conn, clock=lambda: after + timedelta(days=7)) == 1
     assert idempotency.purge(conn, clock=lambda: after + timedelta(days=7)) == 0

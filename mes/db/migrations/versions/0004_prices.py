@@ -12,6 +12,14 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+MARK_MODELS_UNCOSTED = """
+create function ops.mark_models_uncosted() returns trigger language plpgsql as $$
+begin
+    insert into ops.uncosted_models (model_id) select distinct model_id from measured;
+    return null;
+end $$
+"""
+
 
 def upgrade() -> None:
     op.create_table(
@@ -58,9 +66,44 @@ def upgrade() -> None:
         sa.Column("currency", sa.Text(), nullable=True),
         sa.Column("problem", sa.Text(), nullable=True, comment="Why there is no price."),
         sa.Column("refreshed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.ForeignKeyConstraint(["model_id"], ["ops.models.model_id"], name=op.f("fk_cost_table_model_id")),
         sa.PrimaryKeyConstraint("model_id", "material", "finish", name=op.f("pk_cost_table")),
         schema="ops",
+        postgresql_with={"fillfactor": 65},
+    )
+    op.create_table(
+        "cost_rates",
+        sa.Column("material", sa.Text(), nullable=False),
+        sa.Column("finish", sa.Text(), nullable=False),
+        sa.Column(
+            "rates_hash", sa.Text(), nullable=False, comment="Of the rates by which the cost table has these rows."
+        ),
+        sa.Column(
+            "reached",
+            sa.Text(),
+            nullable=True,
+            comment="Model up to which it has, while they move; null once all are there.",
+        ),
+        sa.Column("moved_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("material", "finish", name=op.f("pk_cost_rates")),
+        schema="ops",
+    )
+    op.create_table(
+        "uncosted_models",
+        sa.Column("mark_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column(
+            "model_id",
+            sa.Text(),
+            nullable=False,
+            comment="Measured since the cost table had its rows, or for the first time.",
+        ),
+        sa.Column("marked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("mark_id", name=op.f("pk_uncosted_models")),
+        schema="ops",
+    )
+    op.execute(MARK_MODELS_UNCOSTED)
+    op.execute(
+        "create trigger geometries_mark_models_uncosted after insert on ops.geometries "
+        "referencing new table as measured for each statement execute function ops.mark_models_uncosted()"
     )
     op.add_column(
         "geometries",
@@ -155,5 +198,9 @@ def downgrade() -> None:
     op.drop_column("geometries", "box_height_mm", schema="ops")
     op.drop_column("geometries", "box_width_mm", schema="ops")
     op.drop_column("geometries", "box_length_mm", schema="ops")
+    op.execute("drop trigger geometries_mark_models_uncosted on ops.geometries")
+    op.execute("drop function ops.mark_models_uncosted()")
+    op.drop_table("uncosted_models", schema="ops")
+    op.drop_table("cost_rates", schema="ops")
     op.drop_table("cost_table", schema="ops")
     op.drop_table("pending_models", schema="ops")
