@@ -29,8 +29,9 @@ $(INSTALLED):
 	@scripts/python-environment.sh
 	@touch $@
 
-# ahead of time, so that no price waits for the compiler
+# ahead of time, so that no price waits for the compiler; all anew, since a loop's cache does not know its helpers' files
 $(COMPILED): $(INSTALLED)
+	@find mes -name '*.nb[ic]' -delete
 	@$(BIN)/python -m mes.pricing.kernel
 	@rm -f .venv/compiled-*
 	@touch $@

@@ -19,6 +19,9 @@ LIKELY_MM = (4.0, 300.0)
 THIN_SHARE = 0.02
 """Share of the area with too thin a wall from which on the piece waits for a person; below, it is an edge or a tip."""
 
+_FACETED = 0.999
+"""A round wall of just the least thickness is thinner by so much where it is made of 50 facets or more."""
+
 THIN_WALLS = "thin_walls"
 
 
@@ -186,15 +189,16 @@ def _of_size(geometry: Geometry) -> Iterator[Finding]:
 
 def _thin_walls(piece: Geometry, material: Material) -> Iterator[Finding]:
     least = float(material.min_wall_mm)
-    if piece.walls is None or piece.walls.thinnest_mm >= least:
+    told = least * _FACETED
+    if piece.walls is None or piece.walls.thinnest_mm >= told:
         return
-    share = piece.walls.share_below(least)
-    thin = [place for place in piece.walls.places if place.thickness_mm < least]
+    share = piece.walls.share_below(told)
+    thin = [place for place in piece.walls.places if place.thickness_mm < told]
     yield Finding(
         kind=THIN_WALLS,
         severity=Severity.ERROR if share >= THIN_SHARE else Severity.WARNING,
         message=f"{share:.1%} of the surface has a wall under {least:g} mm, which {material.label} needs to fill the "
-        f"mould; the thinnest is {piece.walls.thinnest_mm:.2f} mm.",
+        f"mould; the thinnest is {piece.walls.thinnest_mm:.2g} mm.",
         advice=f"Make the walls at least {least:g} mm thick there, or choose a larger size or another metal.",
         measure=Measure(piece.walls.thinnest_mm, "mm", least),
         coordinates=tuple(place.at for place in thin[:PLACES]),

@@ -54,7 +54,8 @@ class Walls:
     """Wall thickness, weighted by area, from rays that go inward from the surface until they leave the material.
 
     Attributes:
-        distribution: pairs (thickness in mm, share of the area whose wall is at most so thick), rising in both.
+        distribution: pairs (thickness in mm, share of the area whose wall is at most so thick); the thickness rises,
+            the share never falls. A wall of one thickness is a step: its thickness twice, a billionth apart.
         places: the thinnest places, thinnest first, apart from each other.
         rays: how many found a wall.
     """

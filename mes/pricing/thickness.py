@@ -73,11 +73,11 @@ def measure_walls(vertices: Floats, faces: Ints, *, threads: int = 1) -> Walls |
     """Wall thickness by rays that go straight inward from points all over the surface until they leave the material.
 
     Some 20,000 points are spread by area; a second round of rays walks from the thinnest of them over the surface to
-    where the wall is thinnest nearby (the ray method: Inui, Umezu and Wakasaki, "Simple offset and thickness analysis
-    of polyhedral objects", 2013, and every printing service's check).
+    where the wall is thinnest nearby (the ray method of "Efficient Wall Thickness Analysis Methods for Optimal Design
+    of Casting Parts", 2007, and of most programs that check castings).
 
     A ray counts bodies: overlapping ones, and such as touch, are one piece, and a surface within other material is no
-    surface. It met a *wall* where the face it nodes by looks away from the first within 45 degrees. Near the edge of
+    surface. It met a *wall* where the face it leaves by looks away from the first within 45 degrees. Near the edge of
     a wedge, a pyramid or a cut stone rays are short but meet no wall: that area counts in the shares as bulk, as thick
     as half of such rays are long, and at least as the median wall.
 
@@ -87,7 +87,7 @@ def measure_walls(vertices: Floats, faces: Ints, *, threads: int = 1) -> Walls |
 
     Thicknesses are rounded to four digits, so that what float32 and threads leave uncertain does not show. A wall met
     on a larger share of the area is told as a step: (thickness, share of all that is thinner), then its own share added
-    a billionth thicker; `Walls.share_below` of exactly that thickness so nodes it out.
+    a billionth thicker; `Walls.share_below` of exactly that thickness so leaves it out.
 
     Args:
         vertices: float64 (V, 3), in mm.

@@ -245,7 +245,7 @@ def test_the_order_of_faces_and_corners_changes_nothing():
     alike(walls((other, renamed[rolled][order].astype(np.int32))), walls((vertices, faces)))
 
 
-@pytest.mark.parametrize("body", [plate_with_rib(), finer(torus(10, 2), 2), tube(8, 10, 30)])
+@pytest.mark.parametrize("body", [plate_with_rib(), finer(torus(10, 2), 3), tube(8, 10, 30)])
 def test_the_number_of_threads_changes_nothing(body):
     assert measure_walls(*body, threads=1) == measure_walls(*body, threads=3)
 
