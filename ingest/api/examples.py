@@ -85,7 +85,7 @@ DOUBTFUL_UPLOAD: dict[str, Any] = {
             "severity": "error",
             "message": "3 edges are open, so the volume and the price are a guess.",
             "advice": "Close the holes at these places and export the model again.",
-            "measure": {"value": 3.0, "unit": "edges", "limit": 0.0},
+            "measure": {"value": 84.85, "unit": "mm", "limit": None},
             "coordinates": [[10.0, 10.0, 0.0], [10.0, 0.0, 10.0], [0.0, 10.0, 10.0]],
         }
     ],
@@ -142,7 +142,7 @@ QUOTE: dict[str, Any] = QUOTE_REQUEST | {
     "levers": [
         {
             "code": "thinner_walls",
-            "label": "Walls of 0.8 mm",
+            "label": "0.2 mm thinner walls: -1.1 g, -6.20 USD",
             "mass_change_g": -1.1,
             "price_change": {"amount": "-6.20", "currency": "USD"},
         }

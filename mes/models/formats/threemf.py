@@ -97,8 +97,10 @@ def _add(scene: _Scene, placed: Object, matrix: Floats) -> None:
     points, faces = placed.points, placed.faces
     if not len(faces):
         return
-    if scene.placed_faces + len(faces) > MAX_TRIANGLES or scene.placed_points + len(points) > MAX_POINTS:
+    if scene.placed_faces + len(faces) > MAX_TRIANGLES:
         raise ModelTooLarge(triangles=scene.placed_faces + len(faces), most=MAX_TRIANGLES)
+    if scene.placed_points + len(points) > MAX_POINTS:
+        raise ModelTooLarge("The meshes that this 3MF file places have too many vertices in all.", most=MAX_POINTS)
     if faces.min() < 0 or faces.max() >= len(points):
         raise UnreadableModel("A triangle names a vertex that its mesh does not have.", vertices=len(points))
     if np.linalg.det(matrix[:3, :3]) < 0:

@@ -13,7 +13,7 @@ from mes.models.mesh import Floats
 _CHUNK_BYTES = 1 << 20
 _MAX_TOKEN_BYTES = 1 << 20  # a tag or a comment; Expat before 2.6 reads an unfinished one again with every chunk
 _LONGEST_OPENING = 1024
-_SHORTEST_ELEMENT = len('<vertex x="0" y="0" z="0"/>')
+_TAKEN_AT_ONCE = 1 << 15  # elements; a chunk holds hardly more
 _PATIENCE = 32  # elements in a row that only Expat understands, before the rest of their run goes there too
 _OPENINGS = re.compile(rb"<(?:vertices|triangles)(?:[ \t\r\n][^<>]*)?>")
 
@@ -48,7 +48,7 @@ class Feed:
         self._fed = 0
         self._kind: int | None = None
         self._misses = 0
-        self._values = np.empty((_CHUNK_BYTES // _SHORTEST_ELEMENT + 1, 3))
+        self._values = np.empty((_TAKEN_AT_ONCE, 3))
 
     def read(self, stream: IO[bytes]) -> None:
         """Read a whole document.
