@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
-from mes.orders.life import Status
 from mes.pricing import findings, geometry_store
 from mes.pricing.cost_model import PROBLEMS
 from mes.pricing.findings import Severity
@@ -18,10 +17,12 @@ NO_RATE_CARD = "No rate card was valid when the order was placed; load one that 
 Item = tuple[UUID, int]
 """An order's id and the item's line."""
 
-_UNAPPROVED = frozenset({Status.INITIATED.value, Status.SUBMITTED.value, Status.PRICE_CALCULATED.value})
 _ITEMS = text("""
-    select order_id, line, model_id, material, longest_side_mm, rate_card_id, quote_id, status
-    from marts.pricing_inputs where order_id = any(:ids) order by order_id, line
+    select
+        inputs.order_id, line, model_id, material, longest_side_mm, rate_card_id, quote_id,
+        orders.status not in ('INITIATED', 'SUBMITTED', 'PRICE_CALCULATED') or coalesce(orders.paid, 0) > 0 as agreed
+    from marts.pricing_inputs as inputs inner join ops.orders using (order_id)
+    where inputs.order_id = any(:ids) order by inputs.order_id, line
 """)
 
 
@@ -31,7 +32,7 @@ def of_orders(
     """Why orders should wait, in words; those that need not are left out.
 
     An item is doubtful when its model has a finding that is an error for its metal and size, or when it has no price.
-    Of an approved order, thin walls are no reason any more: a person has looked at the piece and its price is agreed.
+    Of an approved or paid order, thin walls are no reason any more: a person has looked at it and its price is agreed.
 
     Args:
         conn: the caller's transaction.
@@ -57,8 +58,7 @@ def _of_model(row: Row[Any], stored: StoredGeometry | None) -> Iterator[str]:
         return
     size = float(row.longest_side_mm) if row.longest_side_mm is not None else None
     for finding in findings.of_piece(stored.geometry, row.material, size):
-        approved = row.status not in _UNAPPROVED
-        if finding.severity is Severity.ERROR and not (approved and finding.kind == findings.THIN_WALLS):
+        if finding.severity is Severity.ERROR and not (row.agreed and finding.kind == findings.THIN_WALLS):
             yield finding.message.rstrip(".")
     if stored.geometry.facing != "outward" and not stored.geometry.faults:  # kernel 1, which did not turn it round
         yield f"the model is turned inside out ({stored.geometry.facing}), so its volume and price are a guess"

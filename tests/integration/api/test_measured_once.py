@@ -5,9 +5,11 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from math import cos, pi, sin
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import pytest
@@ -23,6 +25,7 @@ from tests.api_server import Api, on_database, wait_for
 from tests.processes import Program, running_api
 
 LIMIT_S = 60.0
+Result = TypeVar("Result")
 
 
 def ball(rings: int) -> bytes:
@@ -158,6 +161,12 @@ class Attempts:
         return outcome
 
 
+def in_a_loop(work: Coroutine[None, None, Result]) -> Result:
+    """What comes of it in a loop and thread of its own: a browser of an earlier test may run one in this thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 def room(tmp_path: Path, patience_s: float = 10.0) -> Bench:
     return Bench(tmp_path, 1_000_000, patience_s)
 
@@ -168,26 +177,26 @@ async def everyone(bench: Bench, attempts: Attempts, senders: int = 20) -> list[
 
 def test_all_who_wait_in_a_process_get_what_one_attempt_gave(tmp_path: Path) -> None:
     attempts = Attempts(Outcome.MEASURED)
-    assert asyncio.run(everyone(room(tmp_path), attempts)) == [True] * 20
+    assert in_a_loop(everyone(room(tmp_path), attempts)) == [True] * 20
     assert attempts.made == 1
 
 
 def test_a_refusal_is_for_all_who_wait(tmp_path: Path) -> None:
     attempts = Attempts(NotAMesh())
-    refusals = asyncio.run(everyone(room(tmp_path), attempts))
+    refusals = in_a_loop(everyone(room(tmp_path), attempts))
     assert {type(refusal) for refusal in refusals} == {NotAMesh}
     assert attempts.made == 1
 
 
 def test_one_who_waits_for_another_process_looks_again(tmp_path: Path) -> None:
     attempts = Attempts(Outcome.TAKEN, Outcome.TAKEN, Outcome.MEASURED, takes_s=0)
-    assert asyncio.run(everyone(room(tmp_path), attempts)) == [True] * 20
+    assert in_a_loop(everyone(room(tmp_path), attempts)) == [True] * 20
     assert attempts.made == 3
 
 
 def test_patience_ends(tmp_path: Path) -> None:
     began = time.monotonic()
-    assert asyncio.run(everyone(room(tmp_path, 0.5), Attempts(Outcome.TAKEN, takes_s=0))) == [False] * 20
+    assert in_a_loop(everyone(room(tmp_path, 0.5), Attempts(Outcome.TAKEN, takes_s=0))) == [False] * 20
     assert 0.3 < time.monotonic() - began < 5
 
 
@@ -199,7 +208,7 @@ def test_nobody_waits_longer_than_he_has_patience_for_one_who_measures(tmp_path:
         await asyncio.sleep(0)
         return [await hasty.measure("m", Attempts(Outcome.MEASURED)), await first]
 
-    assert asyncio.run(two()) == [False, True]
+    assert in_a_loop(two()) == [False, True]
 
 
 def test_when_the_first_one_goes_away_the_next_one_measures(tmp_path: Path) -> None:
@@ -211,4 +220,4 @@ def test_when_the_first_one_goes_away_the_next_one_measures(tmp_path: Path) -> N
         first.cancel()
         return await second, attempts.made
 
-    assert asyncio.run(leave()) == (True, 2)
+    assert in_a_loop(leave()) == (True, 2)
