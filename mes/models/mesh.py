@@ -95,36 +95,6 @@ def build_soup(corners: NDArray[np.float32] | Floats, file_format: str, *, threa
     return _sound(Mesh(vertices, welded, None, None, file_format), say)
 
 
-def spans_surface(faces: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Which faces of a welded mesh have three different corners: bool (F,)."""
-    a, b, c = faces.T
-    different: NDArray[np.bool_] = (a != b) & (b != c) & (c != a)
-    return different
-
-
-def fan(corner_counts: Ints, corners: Ints) -> Ints:
-    """Cut polygons into triangles around each polygon's first corner.
-
-    Args:
-        corner_counts: int64 (P,), corners of each polygon, at least 3.
-        corners: int64 (sum of counts,), the polygons' vertex indices one after the other.
-
-    Returns:
-        int64 (sum of counts - 2 P, 3).
-
-    Raises:
-        UnreadableModel: a face with fewer than three corners.
-    """
-    if len(corner_counts) == 0:
-        return np.empty((0, 3), np.int64)
-    if corner_counts.min() < 3:  # noqa: PLR2004 - a triangle's corners
-        raise UnreadableModel("A face has fewer than three corners.", face=int(corner_counts.argmin()) + 1)
-    triangles = corner_counts - 2
-    starts = np.repeat(np.cumsum(corner_counts) - corner_counts, triangles)
-    step = np.arange(int(triangles.sum())) - np.repeat(np.cumsum(triangles) - triangles, triangles)
-    return np.column_stack((corners[starts], corners[starts + step + 1], corners[starts + step + 2]))
-
-
 def _check_count(faces: int, file_format: str, points: int) -> None:
     if faces == 0:
         raise NotAMesh(format=file_format, points=points)

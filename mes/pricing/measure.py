@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mes.models.errors import UnreadableModel
 from mes.models.mesh import Floats, Mesh
-from mes.pricing.geometry import Fault, Geometry, Point, Printing, Walls
+from mes.pricing.geometry import Fault, Geometry, Point, Walls
 from mes.pricing.kernel.box import box_of
 from mes.pricing.kernel.columns import stand
 from mes.pricing.kernel.curvature import detail_of
@@ -71,11 +71,9 @@ def measure(mesh: Mesh, unit_mm: float | None = None, *, threads: int = 1, walls
     points = (mesh.vertices - (low + high) / 2) * scale
     work = partial(_model, points, mesh.faces, threads), partial(_in_box, points)
     model, (hull, axes, sides) = both(*work, threads)
-    detail, printing = both(
-        partial(detail_of, points, model.surface.faces, model.surface.edges, model.masses),
-        partial(_printing, points, model, axes, hull),
-        threads,
-    )
+    detail = detail_of(points, model.surface.faces, model.surface.edges, model.masses, threads)
+    standing = stand(points, model.faces, model.normals, axes)
+    printing = printing_of(standing, hull.volume if hull else 0.0, threads)
     found = measure_walls(points, model.faces, threads=threads) if walls else None
     place = partial(_in_file, scale=scale, middle=(low + high) / 2)
     return Geometry(
@@ -112,10 +110,6 @@ def _model(points: Floats, faces: NDArray[np.int32], threads: int) -> _Model:
 def _in_box(points: Floats) -> tuple[Hull | None, Floats, Floats]:
     hull = hull_of(points)
     return hull, *box_of(points, hull)
-
-
-def _printing(points: Floats, model: _Model, axes: Floats, hull: Hull | None) -> Printing:
-    return printing_of(stand(points, model.faces, model.normals, axes), hull.volume if hull else 0.0)
 
 
 def _faults(mesh: Mesh, points: Floats, model: _Model) -> Iterator[Fault]:

@@ -12,8 +12,11 @@ Faces = NDArray[np.int32]
 _MOST_SIDES = 64
 """Planes of the hull that are tried, the largest first; a round hull has thousands that all come to the same."""
 
-_BETTER = 1 - 1e-9
-_ROUNDS = 8
+_EQUAL = 1e-7
+"""Sizes that differ by a smaller share are equal, as of all boxes on a tetrahedron's sides."""
+
+_ROUNDS = 3
+_ROUNDING = 1e-12
 _MIXED = np.array((1, 40_000_003, 1_600_000_240_000_009))
 _SAME_PLANE = 7
 """Digits in which the normals of one plane's triangles agree."""
@@ -58,14 +61,14 @@ def _sides(hull: Hull) -> Floats:
     _, one, place = np.unique(rounded @ _MIXED, return_index=True, return_inverse=True)
     totals = np.bincount(place.ravel(), areas)
     order = np.argsort(-np.round(totals / totals.max(), _SAME_PLANE), kind="stable")[:_MOST_SIDES]
-    return np.ascontiguousarray(rounded[one[order]] / 10**_SAME_PLANE)
+    return np.ascontiguousarray(hull.normals[one[order]])
 
 
 def _flat_axes(points: Floats) -> Floats:
     """The axes of a plane that holds all points, or of a line."""
     centred = points - points.mean(axis=0)
     _, _, principal = np.linalg.svd(centred.T @ centred)
-    axes, _ = _around(centred, np.ascontiguousarray(principal[2]))
+    axes, _, _ = _around(centred, np.ascontiguousarray(principal[2]))
     return axes
 
 
@@ -92,10 +95,20 @@ def _left_turn(flat: Floats, a: int, b: int, c: int) -> bool:
 
 
 @compiled()
+def _apart(flat: Floats, one: int, other: int, tiny: float) -> bool:
+    apart: bool = max(abs(flat[one, 0] - flat[other, 0]), abs(flat[one, 1] - flat[other, 1])) > tiny
+    return apart
+
+
+@compiled()
 def _outline(flat: Floats) -> Floats:
-    """Corners of the convex hull of points in a plane (P, 2), counter-clockwise (Andrew's monotone chain, 1979)."""
+    """Corners of the convex hull of points in a plane (P, 2), counter-clockwise (Andrew's monotone chain, 1979).
+
+    Of points nearer to each other than rounding one is kept: the side between two could point anywhere.
+    """
     order = np.argsort(flat[:, 1], kind="mergesort")
     order = order[np.argsort(flat[:, 0][order], kind="mergesort")]
+    tiny = _ROUNDING * max(np.ptp(flat[:, 0]), np.ptp(flat[:, 1]))
     chain, size = np.empty(2 * len(order) + 1, np.int64), 0
     for turn in range(2):
         begin = size
@@ -103,9 +116,10 @@ def _outline(flat: Floats) -> Floats:
             point = order[step] if turn == 0 else order[len(order) - 1 - step]
             while size >= begin + 2 and not _left_turn(flat, chain[size - 2], chain[size - 1], point):
                 size -= 1
-            chain[size] = point
-            size += 1
-        size -= 1  # the last point begins the other chain
+            if size == begin or _apart(flat, chain[size - 1], point, tiny):
+                chain[size] = point
+                size += 1
+        size -= size > begin + 1  # the last point begins the other chain
     return flat[chain[: max(size, 1)]]
 
 
@@ -121,9 +135,17 @@ def _farther(outline: Floats, corner: int, x: float, y: float) -> int:
 
 
 @compiled()
-def _rectangle(outline: Floats) -> tuple[float, float, float]:
-    """Area of the smallest rectangle around a convex polygon, and the direction of one of its sides."""
-    best, best_x, best_y = np.inf, 1.0, 0.0
+def _is_better(size: float, girth: float, best: float, best_girth: float) -> bool:
+    """Whether a box or rectangle is smaller, or as small and its sides come to less: the same one however it lies."""
+    if size < best * (1 - _EQUAL):
+        return True
+    return size <= best * (1 + _EQUAL) and girth < best_girth * (1 - _EQUAL)
+
+
+@compiled()
+def _rectangle(outline: Floats) -> tuple[float, float, float, float]:
+    """Area and half the girth of the smallest rectangle around a convex polygon, and the direction of a side."""
+    best, girth, best_x, best_y = np.inf, np.inf, 1.0, 0.0
     right, top, left = 0, 0, 0
     for edge in range(len(outline)):
         after = (edge + 1) % len(outline)
@@ -137,23 +159,23 @@ def _rectangle(outline: Floats) -> tuple[float, float, float]:
         left = _farther(outline, top if edge == 0 else left, -x, -y)
         width = (outline[right, 0] - outline[left, 0]) * x + (outline[right, 1] - outline[left, 1]) * y
         depth = (outline[top, 1] - outline[edge, 1]) * x - (outline[top, 0] - outline[edge, 0]) * y
-        if width * depth < best * _BETTER:
-            best, best_x, best_y = width * depth, x, y
-    return best, best_x, best_y
+        if _is_better(width * depth, width + depth, best, girth):
+            best, girth, best_x, best_y = width * depth, width + depth, x, y
+    return best, girth, best_x, best_y
 
 
-@compiled("Tuple((f8[:,::1], f8))(f8[:,::1], f8[::1])")
-def _around(points: Floats, normal: Floats) -> tuple[Floats, float]:
-    """Axes of the smallest box with one along a normal, and the area of its side across it."""
+@compiled("Tuple((f8[:,::1], f8, f8))(f8[:,::1], f8[::1])")
+def _around(points: Floats, normal: Floats) -> tuple[Floats, float, float]:
+    """Axes of the smallest box with one along a normal, and area and half the girth of its side across it."""
     u, v = _plane(normal)
     flat = np.empty((len(points), 2))
     for point in range(len(points)):
         x, y, z = points[point, 0], points[point, 1], points[point, 2]
         flat[point, 0], flat[point, 1] = x * u[0] + y * u[1] + z * u[2], x * v[0] + y * v[1] + z * v[2]
-    area, x, y = _rectangle(_outline(flat))
+    area, girth, x, y = _rectangle(_outline(flat))
     axes = np.empty((3, 3))
     axes[0], axes[1], axes[2] = normal, x * u + y * v, x * v - y * u
-    return axes, area
+    return axes, area, girth
 
 
 @compiled()
@@ -185,21 +207,11 @@ def _height(points: Floats, normal: Floats) -> float:
 
 @compiled("f8[:,::1](f8[:,::1], i4[:,::1], i4[:,::1], f8[:,::1], f8[:,::1])")
 def _search(points: Floats, faces: Faces, neighbours: Faces, normals: Floats, sides: Floats) -> Floats:
-    best, axes = np.inf, np.eye(3)
-    for side in range(len(sides)):
-        normal = sides[side] / np.sqrt((sides[side] ** 2).sum())
-        found, area = _around(_silhouette(points, faces, neighbours, normals, normal), normal)
-        volume = area * _height(points, normal)
-        if volume < best * _BETTER:
-            best, axes = volume, found
-    for _ in range(_ROUNDS):
-        before = best
-        for number in range(3):
-            axis = axes[number].copy()
-            found, area = _around(_silhouette(points, faces, neighbours, normals, axis), axis)
-            volume = area * _height(points, axis)
-            if volume < best * _BETTER:
-                best, axes = volume, found
-        if best == before:
-            break
+    best, girth, axes = np.inf, np.inf, np.eye(3)
+    for step in range(len(sides) + 3 * _ROUNDS):
+        normal = sides[step].copy() if step < len(sides) else axes[(step - len(sides)) % 3].copy()
+        found, area, around = _around(_silhouette(points, faces, neighbours, normals, normal), normal)
+        height = _height(points, normal)
+        if _is_better(area * height, around + height, best, girth):
+            best, girth, axes = area * height, around + height, found
     return axes

@@ -28,14 +28,6 @@ _WORK, _WORK_PER_FACE = 2_000_000, 2
 _FEW = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Hanging:
-    """What hangs over nothing when the model stands one way: its area, and the volume down to what is below."""
-
-    area: float
-    volume: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Standing:
     """A model in its oriented box.
@@ -65,27 +57,45 @@ def stand(points: Floats, faces: Faces, normals: Floats, axes: Floats) -> Standi
     return Standing(turned, faces, normals, axes, sides)
 
 
-def hanging_along(model: Standing, axis: int) -> tuple[Hanging, Hanging]:
-    """What needs support when the model stands along an axis (0, 1 or 2), and when it stands upside down along it.
+def overhangs(model: Standing, first: int, last: int) -> Floats:
+    """Area that hangs over nothing, and the volume from it straight down to the plate: float64 (3, 2, 2).
 
-    The volume between each overhanging face and the plate is exact; what stands in between is taken away as columns
-    meet it, each counted by the crossing of its centre (as in rasterisation: at shared sides none is missed or counted
-    twice).
+    By axis; for the way up along it and the way down; area, then volume. Of the faces first..last.
     """
     step = model.sides / COLUMNS
-    near = ON_PLATE * float(model.sides.max()) / step[axis] if step[axis] else np.inf
-    exact = _project(model.points, model.faces, model.normals, model.axes[axis], axis, near)
-    filled = np.zeros(2)
-    if step.min() > 0:
-        columns, points = COLUMNS, model.points
-        while not (found := _cross(points, model.faces, model.normals, model.axes[axis], axis, near, columns))[2]:
-            columns, points, near = columns // 2, (points + 0.5) / 2 - 0.5, near / 2
-        filled = _walk(*found[:2], columns) * (COLUMNS / columns) ** 3 * step.prod()
-    up, down = (
-        Hanging(float(area), max(float(volume * step[axis] - between), 0.0))
-        for (area, volume), between in zip(exact, filled, strict=True)
-    )
-    return up, down
+    near = ON_PLATE * float(model.sides.max()) / np.where(step > 0, step, 1.0)
+    sums: Floats = _project(model.points, model.faces, model.normals, model.axes, near, COLUMNS, first, last)
+    sums[:, :, 1] *= step[:, None]
+    return sums
+
+
+def near_columns(model: Standing, first: int, last: int) -> NDArray[np.uint8]:
+    """For each of the faces first..last, the axes along which columns may cross it: the bits 1, 2 and 4."""
+    return _near_columns(model.points, model.faces, first, last)
+
+
+def between(model: Standing, axis: int, near: NDArray[np.uint8]) -> Floats:
+    """How much of the volume under overhangs, along an axis and upside down, is not free but taken (2,).
+
+    Columns count it, each by the crossings of its centre (as in rasterisation: at shared sides none is missed or
+    counted twice).
+
+    Args:
+        model: in its box.
+        axis: 0, 1 or 2.
+        near: uint8 (F,), what `near_columns` says of all faces.
+    """
+    step = model.sides / COLUMNS
+    if step.min() == 0:
+        return np.zeros(2)
+    faces = np.flatnonzero(near & (1 << axis)).astype(np.int32)
+    plate = ON_PLATE * float(model.sides.max()) / float(step[axis])
+    columns, points = COLUMNS, model.points
+    while not (found := _cross(points, model.faces, model.normals, faces, model.axes, axis, plate, columns))[2]:
+        columns, points, plate = columns // 2, (points + 0.5) / 2 - 0.5, plate / 2
+        faces = np.arange(len(model.faces), dtype=np.int32)
+    taken: Floats = _walk(*found[:2], columns) * (COLUMNS / columns) ** 3 * step.prod()
+    return taken
 
 
 @compiled("Tuple((f8[:,::1], f8[::1], f8[::1]))(f8[:,::1], f8[:,::1])")
@@ -110,10 +120,10 @@ def _rule(turned: Floats, low: Floats, per_mm: Floats) -> None:
 
 
 @compiled()
-def _hangs(normals: Floats, face: int, up: Floats) -> tuple[int, float]:
+def _hangs(normals: Floats, face: int, axes: Floats, axis: int) -> tuple[int, float]:
     """1 where a face hangs when its axis points up, 2 where it hangs when it points down, else 0; twice its shadow."""
     x, y, z = normals[face, 0], normals[face, 1], normals[face, 2]
-    along = x * up[0] + y * up[1] + z * up[2]
+    along = x * axes[axis, 0] + y * axes[axis, 1] + z * axes[axis, 2]
     if along * along <= STEEP * (x * x + y * y + z * z) * (1 + 1e-9):
         return 0, 0.0
     return 1 if along < 0 else 2, abs(along)
@@ -126,23 +136,47 @@ def _stands(points: Floats, corners: tuple[int, int, int], axis: int, plate: flo
     return stands
 
 
-@compiled("f8[:,::1](f8[:,::1], i4[:,::1], f8[:,::1], f8[::1], i8, f8)")
-def _project(points: Floats, faces: Faces, normals: Floats, up: Floats, axis: int, near: float) -> Floats:
-    """Area of overhangs and volume from them down to the plate, upright and upside down (2, 2); heights in steps."""
-    sums = np.zeros((2, 2))
-    for face in range(len(faces)):
-        way, shadow = _hangs(normals, face, up)
-        if way == 0:
-            continue
-        corners = (faces[face, 0], faces[face, 1], faces[face, 2])
-        plate = -0.5 if way == 1 else COLUMNS - 0.5
-        if _stands(points, corners, axis, plate, near):
-            continue
-        middle = (points[corners[0], axis] + points[corners[1], axis] + points[corners[2], axis]) / 3
-        x, y, z = normals[face, 0], normals[face, 1], normals[face, 2]
-        sums[way - 1, 0] += np.sqrt(x * x + y * y + z * z) / 2
-        sums[way - 1, 1] += shadow / 2 * abs(middle - plate)
+@compiled("f8[:,:,::1](f8[:,::1], i4[:,::1], f8[:,::1], f8[:,::1], f8[::1], i8, i8, i8)")
+def _project(
+    points: Floats, faces: Faces, normals: Floats, axes: Floats, near: Floats, columns: int, first: int, last: int
+) -> Floats:
+    """What `overhangs` gives, heights in steps."""
+    sums = np.zeros((3, 2, 2))
+    for face in range(first, last):
+        for axis in range(3):
+            way, shadow = _hangs(normals, face, axes, axis)
+            if way == 0:
+                continue
+            corners = (faces[face, 0], faces[face, 1], faces[face, 2])
+            plate = -0.5 if way == 1 else columns - 0.5
+            if _stands(points, corners, axis, plate, near[axis]):
+                continue
+            middle = (points[corners[0], axis] + points[corners[1], axis] + points[corners[2], axis]) / 3
+            x, y, z = normals[face, 0], normals[face, 1], normals[face, 2]
+            sums[axis, way - 1, 0] += np.sqrt(x * x + y * y + z * z) / 2
+            sums[axis, way - 1, 1] += shadow / 2 * abs(middle - plate)
     return sums
+
+
+@compiled("u1[::1](f8[:,::1], i4[:,::1], i8, i8)")
+def _near_columns(points: Floats, faces: Faces, first: int, last: int) -> NDArray[np.uint8]:
+    near = np.empty(last - first, np.uint8)
+    for face in range(first, last):
+        a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
+        x, y, z = points[a, 0], points[a, 1], points[a, 2]
+        lx, ly, lz = (
+            min(x, points[b, 0], points[c, 0]),
+            min(y, points[b, 1], points[c, 1]),
+            min(z, points[b, 2], points[c, 2]),
+        )
+        hx, hy, hz = (
+            max(x, points[b, 0], points[c, 0]),
+            max(y, points[b, 1], points[c, 1]),
+            max(z, points[b, 2], points[c, 2]),
+        )
+        in_x, in_y, in_z = np.ceil(lx) < np.ceil(hx), np.ceil(ly) < np.ceil(hy), np.ceil(lz) < np.ceil(hz)
+        near[face - first] = (in_y & in_z) * 1 + (in_z & in_x) * 2 + (in_x & in_y) * 4
+    return near
 
 
 @compiled()
@@ -189,9 +223,16 @@ def _plane(points: Floats, corners: tuple[int, int, int], u: int, v: int, axis: 
     return area, (bz * cv - bv * cz) / area, (bu * cz - bz * cu) / area
 
 
-@compiled("Tuple((i4[::1], f8[:,::1], b1))(f8[:,::1], i4[:,::1], f8[:,::1], f8[::1], i8, f8, i8)")
+@compiled("Tuple((i4[::1], f8[:,::1], b1))(f8[:,::1], i4[:,::1], f8[:,::1], i4[::1], f8[:,::1], i8, f8, i8)")
 def _cross(
-    points: Floats, faces: Faces, normals: Floats, up: Floats, axis: int, near: float, columns: int
+    points: Floats,
+    faces: Faces,
+    normals: Floats,
+    chosen: NDArray[np.int32],
+    axes: Floats,
+    axis: int,
+    near: float,
+    columns: int,
 ) -> tuple[NDArray[np.int32], Floats, bool]:
     """Each crossing's column, and (N, 2) its height and kind; False where there are too many.
 
@@ -200,13 +241,13 @@ def _cross(
     u, v = (axis + 1) % 3, (axis + 2) % 3
     most = _WORK + _WORK_PER_FACE * len(faces) if columns > 1 else np.int64(1) << 62
     column, crossing, count, work = np.empty(4096, np.int32), np.empty((4096, 2)), 0, 0
-    for face in range(len(faces)):
+    for face in chosen:
         corners = (faces[face, 0], faces[face, 1], faces[face, 2])
         first, last = _rows(points, corners, u, v)
         if first == last:
             continue
         area, slope_u, slope_v = _plane(points, corners, u, v, axis)
-        way, _ = _hangs(normals, face, up)
+        way, _ = _hangs(normals, face, axes, axis)
         way *= not _stands(points, corners, axis, -0.5 if way == 1 else columns - 0.5, near)
         heights = (points[corners[0], axis], points[corners[1], axis], points[corners[2], axis])
         for row in range(first, last if area != 0 else first):

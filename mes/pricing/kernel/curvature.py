@@ -19,8 +19,8 @@ _SMALL = 20_000
 _STEPS = 16
 """Slivers that lie in a row, at most, before one is left without a normal."""
 
-_SERIES = 0.1
-"""Tangent up to which five terms of the arc tangent's series are good to 1e-12."""
+_SERIES = 0.01
+"""Square of the tangent up to which five terms of the arc tangent's series are good to 1e-11."""
 
 
 def detail_of(points: Floats, faces: Faces, edges: Edges, masses: Masses, threads: int = 1) -> float | None:
@@ -94,18 +94,19 @@ def _bend(points: Floats, faces: Faces, twin: NDArray[np.int32], normals: Floats
                 continue
             bx, by, bz = normals[other // 3, 0], normals[other // 3, 1], normals[other // 3, 2]
             x, y, z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-            sine, cosine = np.sqrt(x * x + y * y + z * z), ax * bx + ay * by + az * bz
-            if sine < _SERIES * cosine:
-                tangent = sine / cosine
-                square = tangent * tangent
-                angle = tangent * (1 - square * (1 / 3 - square * (1 / 5 - square * (1 / 7 - square / 9))))
-            else:
-                angle = math.atan2(sine, cosine)
+            sine, cosine = x * x + y * y + z * z, ax * bx + ay * by + az * bz  # the sine squared
             start, end = faces[face, corner], faces[face, (corner + 1) % 3]
             x, y, z = (
                 points[end, 0] - points[start, 0],
                 points[end, 1] - points[start, 1],
                 points[end, 2] - points[start, 2],
             )
-            total += angle * np.sqrt(x * x + y * y + z * z)
+            length = x * x + y * y + z * z  # squared too: one root does for both
+            if cosine > 0 and sine < _SERIES * cosine * cosine:
+                inverse = 1 / cosine
+                square = sine * inverse * inverse
+                series = 1 - square * (1 / 3 - square * (1 / 5 - square * (1 / 7 - square / 9)))
+                total += np.sqrt(sine * length) * inverse * series
+            else:
+                total += math.atan2(np.sqrt(sine), cosine) * np.sqrt(length)
     return total

@@ -83,7 +83,7 @@ def edges_of(faces: Faces, vertices: int, threads: int = 1) -> Edges:
     """
     twin = np.empty(3 * len(faces), np.int32)
     parts = _PARTS if len(faces) > _SMALL else 1
-    work = [partial(_pair, faces, first, last, twin) for first, last in cut(vertices, parts)]
+    work = [partial(_pair_part, faces, first, last, twin) for first, last in cut(vertices, parts)]
     code = np.concatenate(side_by_side(work, threads))
     odd = code >> 1
     face, corner = odd // 3, odd % 3
@@ -91,6 +91,12 @@ def edges_of(faces: Faces, vertices: int, threads: int = 1) -> Edges:
     new = np.flatnonzero((ends[:, 1:] != ends[:, :-1]).any(axis=0)) + 1
     start = np.concatenate(([0], new, [len(odd)])) if len(odd) else np.zeros(1, np.int64)
     return Edges(twin, odd, start.astype(np.int64), ((code & 1) * 2 - 1).astype(np.int8))
+
+
+def _pair_part(faces: Faces, first: int, last: int, twin: Halves) -> Halves:
+    """The list comes from numpy, which asks for huge pages."""
+    begin = _count(faces, first, last)
+    return _pair(faces, first, last, begin, np.empty(int(begin[-1]), np.int64), twin)
 
 
 def bodies_of(edges: Edges) -> tuple[NDArray[np.int32], int]:
@@ -117,7 +123,7 @@ def turned_faces(edges: Edges) -> tuple[NDArray[np.int32], Flags, Flags]:
 
 
 @compiled()
-def _merge_sort(keys: NDArray[np.int64]) -> None:
+def _merge_sort(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     source, target = keys, np.empty_like(keys)
     width = 1
     while width < len(keys):
@@ -133,39 +139,43 @@ def _merge_sort(keys: NDArray[np.int64]) -> None:
                     right += 1
         source, target = target, source
         width *= 2
-    if width > 1:
-        keys[:] = source
+    return source
 
 
 @compiled()
-def _sort(keys: NDArray[np.int64]) -> None:
-    """In place and never in quadratic time, however many edges meet at one vertex."""
-    if len(keys) > _FEW:
-        _merge_sort(keys)
+def _sort(keys: NDArray[np.int64], begin: int, end: int) -> None:
+    """Sort a bucket in place and never in quadratic time, however many edges meet at one vertex."""
+    if end - begin > _FEW:
+        keys[begin:end] = _merge_sort(keys[begin:end].copy())
         return
-    for place in range(1, len(keys)):
+    for place in range(begin + 1, end):
         key, hole = keys[place], place
-        while hole > 0 and keys[hole - 1] > key:
+        while hole > begin and keys[hole - 1] > key:
             keys[hole] = keys[hole - 1]
             hole -= 1
         keys[hole] = key
 
 
-@compiled()
-def _buckets(faces: Faces, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Half-edges by their lower vertex, and where each vertex' end.
-
-    A key holds the other vertex in its high half; in its low half the half-edge, and whether it leaves the lower one.
-    """
-    ends = np.zeros(last - first + 1, np.int32)
+@compiled("i4[::1](i4[:,::1], i8, i8)")
+def _count(faces: Faces, first: int, last: int) -> NDArray[np.int32]:
+    """Where in a list of all half-edges by their lower vertex, first..last, each vertex' begin, and its length."""
+    begin = np.zeros(last - first + 1, np.int32)
     for face in range(len(faces)):
         for corner in range(3):
             low = min(faces[face, corner], faces[face, (corner + 1) % 3])
             if first <= low < last:
-                ends[low - first + 1] += 1
+                begin[low - first + 1] += 1
     for vertex in range(last - first):
-        ends[vertex + 1] += ends[vertex]
-    keys = np.empty(ends[last - first], np.int64)
+        begin[vertex + 1] += begin[vertex]
+    return begin
+
+
+@compiled()
+def _fill(faces: Faces, first: int, last: int, ends: NDArray[np.int32], keys: NDArray[np.int64]) -> None:
+    """List half-edges by their lower vertex; `ends` are the beginnings before and the ends after.
+
+    A key holds the other vertex in its high half; in its low half the half-edge, and whether it leaves the lower one.
+    """
     for face in range(len(faces)):
         for corner in range(3):
             start, end = faces[face, corner], faces[face, (corner + 1) % 3]
@@ -173,34 +183,34 @@ def _buckets(faces: Faces, first: int, last: int) -> tuple[NDArray[np.int64], ND
             if first <= low < last:
                 keys[ends[low - first]] = (np.int64(high) << 32) | ((3 * face + corner) * 2 + (start < end))
                 ends[low - first] += 1
-    return keys, ends
 
 
-@compiled("i4[::1](i4[:,::1], i8, i8, i4[::1])")
-def _pair(faces: Faces, first: int, last: int, twin: Halves) -> Halves:
+@compiled("i4[::1](i4[:,::1], i8, i8, i4[::1], i8[::1], i4[::1])")
+def _pair(
+    faces: Faces, first: int, last: int, ends: NDArray[np.int32], keys: NDArray[np.int64], twin: Halves
+) -> Halves:
     """Fill in the twins of half-edges whose lower vertex is in first..last; returns those without, with their sense."""
-    keys, ends = _buckets(faces, first, last)
+    _fill(faces, first, last, ends, keys)
     odd, known = np.empty(1024, np.int32), 0
-    begin = 0
+    place = 0
     for vertex in range(last - first):
-        bucket = keys[begin : ends[vertex]]
-        begin = ends[vertex]
-        _sort(bucket)
-        place = 0
-        while place < len(bucket):
+        bucket = ends[vertex]  # without slices, whose counting of references would take a third of the time
+        _sort(keys, place, bucket)
+        while place < bucket:
             after = place + 1
-            while after < len(bucket) and bucket[after] >> 32 == bucket[place] >> 32:
+            while after < bucket and keys[after] >> 32 == keys[place] >> 32:
                 after += 1
-            if after == place + 2 and (bucket[place] ^ bucket[place + 1]) & 1:
-                one, other = (bucket[place] & 0x7FFFFFFF) >> 1, (bucket[place + 1] & 0x7FFFFFFF) >> 1
+            if after == place + 2 and (keys[place] ^ keys[place + 1]) & 1:
+                one, other = (keys[place] & 0x7FFFFFFF) >> 1, (keys[place + 1] & 0x7FFFFFFF) >> 1
                 twin[one], twin[other] = other, one
-            else:
-                while known + after - place > len(odd):
-                    odd = np.concatenate((odd, np.empty_like(odd)))
-                for at in range(place, after):
-                    odd[known] = bucket[at] & 0x7FFFFFFF
-                    twin[odd[known] >> 1] = -1
-                    known += 1
+                place = after
+                continue
+            while known + after - place > len(odd):
+                odd = np.concatenate((odd, np.empty_like(odd)))
+            for at in range(place, after):
+                odd[known] = keys[at] & 0x7FFFFFFF
+                twin[odd[known] >> 1] = -1
+                known += 1
             place = after
     return odd[:known].copy()
 

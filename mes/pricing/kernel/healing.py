@@ -93,8 +93,10 @@ def _without_doubles(surface: Surface, threads: int) -> Surface:
     lone = lone_faces(surface.faces, len(surface.points))
     if lone.all():
         return surface
-    fault = Fault("duplicate_faces", int((~lone).sum()), spread(_centres(surface, ~lone)), healed=True)
-    return _told(_rebuilt(surface, surface.points, surface.faces[lone], threads), fault)
+    healed = _rebuilt(surface, surface.points, surface.faces[lone], threads)
+    if healed.edges.open_edges and not surface.edges.open_edges:  # what is closed needs them all
+        return surface
+    return _told(healed, Fault("duplicate_faces", int((~lone).sum()), spread(_centres(surface, ~lone)), healed=True))
 
 
 def _open_halves(surface: Surface) -> NDArray[np.int32]:

@@ -10,14 +10,17 @@ from mes.pricing.kernel.compiled import compiled
 
 Floats = NDArray[np.float64]
 
-_COARSE, _CELLS, _FINE = 4, 32, 32
+_COARSE, _CELLS, _FINE, _FINER = 4, 32, 32, 64
 """Cells along each side of the cube on which directions are told apart: for lists of planes, and for first points."""
 
 _FEW = 10_000
 """Points from which on pruning is worth its own hull."""
 
-_OUTSIDE = 1 + 1e-9
-"""What stands out less is rounding, as of the many points on a model's flat sides."""
+EXACT = 1e-6
+"""What stands out less, as a share of the size, is float32's rounding, as of many points on a model's flat sides."""
+
+_MANY, ROUND = 20_000, 5e-4
+"""Points outside a first hull from which on a model is that round, and what stands out less is its roundness."""
 
 FLAT = 1e-6
 """Thickness over length below which a model is flat: ten times the rounding of float32."""
@@ -45,6 +48,8 @@ class Hull:
 def hull_of(points: Floats) -> Hull | None:
     """The convex hull; None for points that lie in a plane.
 
+    Exact but for what stands out by less than float32 can tell; to 0.05 % for a round model of very many points.
+
     Args:
         points: float64 (V, 3), about the origin.
     """
@@ -53,24 +58,35 @@ def hull_of(points: Floats) -> Hull | None:
     if len(spread) < 3 or spread[2] <= FLAT * spread[0]:  # noqa: PLR2004 - dimensions
         return None
     try:
-        rough = ConvexHull(candidates)
+        hull = ConvexHull(candidates)
         if len(points) <= _FEW:
-            return _plain(rough)
-        return _plain(ConvexHull(np.concatenate((_outside(points, rough), candidates[rough.vertices]))))
+            return _plain(hull)
+        outside = _outside(points, hull, EXACT)
+        if len(outside) > _MANY:
+            hull = ConvexHull(np.concatenate((outside[_farthest(outside, np.zeros(3), _FINER)], _corners(hull))))
+            outside = _outside(outside, hull, ROUND)
+        if not len(outside):
+            return _plain(hull)
+        return _plain(ConvexHull(np.concatenate((outside, _corners(hull)))))
     except QhullError:
         return None
 
 
-def _outside(points: Floats, rough: ConvexHull) -> Floats:
+def _corners(hull: ConvexHull) -> Floats:
+    corners: Floats = hull.points[hull.vertices]
+    return corners
+
+
+def _outside(points: Floats, rough: ConvexHull, tolerance: float) -> Floats:
     """The points that lie outside a rough hull, few as a rule.
 
     A point is inside where no plane's function (its height over the plane by the centre's depth under it) exceeds 1.
     Those functions are linear, so a cell's corners bound them over the cell, and few planes can be the highest in it.
     """
-    centre = rough.points[rough.vertices].mean(axis=0)
+    centre = _corners(rough).mean(axis=0)
     depth = np.maximum(-(rough.equations[:, :3] @ centre + rough.equations[:, 3]), np.finfo(float).tiny)
     planes = np.ascontiguousarray(rough.equations[:, :3] / depth[:, None])
-    return points[_beyond(points, centre, planes, *_highest(planes))]
+    return points[_beyond(points, centre, planes, *_highest(planes), tolerance)]
 
 
 def _plain(hull: ConvexHull) -> Hull:
@@ -162,9 +178,15 @@ def _highest(planes: Floats) -> tuple[Floats, NDArray[np.int64], NDArray[np.int3
     return most, begin, listed[:count].copy()
 
 
-@compiled("i8[::1](f8[:,::1], f8[::1], f8[:,::1], f8[::1], i8[::1], i4[::1])")
+@compiled("i8[::1](f8[:,::1], f8[::1], f8[:,::1], f8[::1], i8[::1], i4[::1], f8)")
 def _beyond(
-    points: Floats, centre: Floats, planes: Floats, most: Floats, begin: NDArray[np.int64], listed: NDArray[np.int32]
+    points: Floats,
+    centre: Floats,
+    planes: Floats,
+    most: Floats,
+    begin: NDArray[np.int64],
+    listed: NDArray[np.int32],
+    tolerance: float,
 ) -> NDArray[np.int64]:
     found, count = np.empty(len(points), np.int64), 0
     for point in range(len(points)):
@@ -175,7 +197,7 @@ def _beyond(
             continue
         for place in range(begin[cell], begin[cell + 1]):
             plane = listed[place]
-            if planes[plane, 0] * x + planes[plane, 1] * y + planes[plane, 2] * z > _OUTSIDE:
+            if planes[plane, 0] * x + planes[plane, 1] * y + planes[plane, 2] * z > 1 + tolerance:
                 found[count] = point
                 count += 1
                 break

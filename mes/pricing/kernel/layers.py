@@ -12,27 +12,27 @@ Faces = NDArray[np.int32]
 LAYERS = 64
 
 
-def layer_areas(model: Standing, axis: int) -> Floats:
-    """Areas (LAYERS,) of the cuts at the middle of equally high layers along an axis of the box, from the lowest up.
+def layer_areas(model: Standing, axis: int, first: int, last: int) -> Floats:
+    """What faces first..last add to the areas (LAYERS,) of the cuts at the middle of equally high layers along an axis.
 
-    Each cut's area is the sum over its line segments of half the cross product of their ends (Green's theorem), so it
-    is exact for the triangles.
+    From the lowest up. Each cut's area is the sum over its line segments of half the cross product of their ends
+    (Green's theorem), so it is exact for the triangles.
     """
     step = model.sides / COLUMNS
     if step[axis] == 0:
         return np.zeros(LAYERS)
-    areas: Floats = _cut(model.points, model.faces, axis, COLUMNS) * step[(axis + 1) % 3] * step[(axis + 2) % 3]
-    areas[areas < 0] = 0.0
+    areas: Floats = _cut(model.points, model.faces, axis, COLUMNS, first, last)
+    areas *= step[(axis + 1) % 3] * step[(axis + 2) % 3]
     return areas
 
 
-@compiled("f8[::1](f8[:,::1], i4[:,::1], i8, i8)")
-def _cut(points: Floats, faces: Faces, axis: int, height: int) -> Floats:
+@compiled("f8[::1](f8[:,::1], i4[:,::1], i8, i8, i8, i8)")
+def _cut(points: Floats, faces: Faces, axis: int, height: int, first_face: int, last_face: int) -> Floats:
     """The areas in squared steps, of a model so many steps high."""
     middle, thickness = (height - 1) / 2, height / LAYERS
     u, v = (axis + 1) % 3, (axis + 2) % 3
     areas = np.zeros(LAYERS)
-    for face in range(len(faces)):
+    for face in range(first_face, last_face):
         a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
         low = min(points[a, axis], points[b, axis], points[c, axis])
         high = max(points[a, axis], points[b, axis], points[c, axis])

@@ -131,18 +131,24 @@ def _sum(
         wx, wy, wz = cx - bx, cy - by, cz - bz
         double = np.sqrt(nx * nx + ny * ny + nz * nz)
         longest = np.sqrt(max(ux * ux + uy * uy + uz * uz, vx * vx + vy * vy + vz * vz, wx * wx + wy * wy + wz * wz))
-        row = sums[body[face]]
-        row[_VOLUME] += ax * nx + ay * ny + az * nz
-        row[_AREA] += double
-        row[_VECTOR] += nx
-        row[_VECTOR + 1] += ny
-        row[_VECTOR + 2] += nz
-        row[_MOMENT] += double * (ax + bx + cx)
-        row[_MOMENT + 1] += double * (ay + by + cy)
-        row[_MOMENT + 2] += double * (az + bz + cz)
-        row[_LOW], row[_HIGH] = min(row[_LOW], ax, bx, cx), max(row[_HIGH], ax, bx, cx)
-        row[_LOW + 1], row[_HIGH + 1] = min(row[_LOW + 1], ay, by, cy), max(row[_HIGH + 1], ay, by, cy)
-        row[_LOW + 2], row[_HIGH + 2] = min(row[_LOW + 2], az, bz, cz), max(row[_HIGH + 2], az, bz, cz)
+        own = body[face]
+        sums[own, _VOLUME] += ax * nx + ay * ny + az * nz
+        sums[own, _AREA] += double
+        sums[own, _VECTOR] += nx
+        sums[own, _VECTOR + 1] += ny
+        sums[own, _VECTOR + 2] += nz
+        sums[own, _MOMENT] += double * (ax + bx + cx)
+        sums[own, _MOMENT + 1] += double * (ay + by + cy)
+        sums[own, _MOMENT + 2] += double * (az + bz + cz)
+        sums[own, _LOW], sums[own, _HIGH] = min(sums[own, _LOW], ax, bx, cx), max(sums[own, _HIGH], ax, bx, cx)
+        sums[own, _LOW + 1], sums[own, _HIGH + 1] = (
+            min(sums[own, _LOW + 1], ay, by, cy),
+            max(sums[own, _HIGH + 1], ay, by, cy),
+        )
+        sums[own, _LOW + 2], sums[own, _HIGH + 2] = (
+            min(sums[own, _LOW + 2], az, bz, cz),
+            max(sums[own, _HIGH + 2], az, bz, cz),
+        )
         flat += double <= NO_AREA * size * longest
         if double <= SLIVER * size * longest:
             slivers += 1
