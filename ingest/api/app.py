@@ -1,6 +1,7 @@
 """Puts the API together: routes, errors, documentation, and what they need to answer."""
 
 import os
+import select
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
@@ -11,7 +12,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from sqlalchemy import Engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
@@ -48,7 +49,7 @@ def create(settings: Settings, *, clock: Clock = utc_now) -> ASGIApp:
     """
     if settings.database_url is None:
         raise MesError("The API needs MES_DATABASE_URL; `mes up` sets it for the API that it starts.")
-    engine = _limited(engines.connect(settings.database_url, application="mes-api", pool_size=THREADS))
+    engine = _limited(engines.connect(settings.database_url, application="mes-api", pool_size=THREADS, ping=False))
     backend = Backend(settings, engine, ObjectStore(settings.objects_location), clock)
     app = FastAPI(
         lifespan=_lifespan,
@@ -97,7 +98,7 @@ def _warm_up(engine: Engine) -> None:
 
 
 def _limited(engine: Engine) -> Engine:
-    """Let no statement of a call run, or wait, for ever."""
+    """Let no statement of a call run, or wait, for ever, and no call get a connection that is closed."""
 
     @event.listens_for(engine, "connect")
     def limit(connection: Any, _record: object) -> None:  # noqa: ANN401  a driver's connection
@@ -105,6 +106,14 @@ def _limited(engine: Engine) -> Engine:
             for name, value in _LIMITS.items():
                 cursor.execute(f"set {name} = '{value}'")
         connection.commit()  # or the pool's first rollback would undo them
+
+    @event.listens_for(engine, "checkout")
+    def notice(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401  a driver's connection
+        """A connection that the server has closed has its end to be read: that is seen without asking the server."""
+        idle = select.poll()
+        idle.register(connection.fileno(), select.POLLIN)
+        if idle.poll(0):
+            raise InvalidatePoolError("the server has closed a connection")
 
     engine.hide_parameters = True  # a failed statement is logged; what callers say in it is not ours to log
     return engine

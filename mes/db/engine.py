@@ -12,15 +12,20 @@ def sqlalchemy_url(url: str) -> str:
     return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
-def connect(url: str, *, application: str = "mes", pool_size: int = 5) -> Engine:
+def connect(url: str, *, application: str = "mes", pool_size: int = 5, ping: bool = True) -> Engine:
     """An engine on the database at `url` (with or without a driver name), in UTC.
 
-    `application` names the process in `pg_stat_activity`.
+    Args:
+        url: of the database.
+        application: names the process in `pg_stat_activity`.
+        pool_size: connections that are kept.
+        ping: whether a connection is tried before each use; whoever counts tenths of milliseconds must find out
+            otherwise which ones the server has closed.
     """
     return create_engine(
         sqlalchemy_url(url),
         pool_size=pool_size,
-        pool_pre_ping=True,
+        pool_pre_ping=ping,
         hide_parameters=True,  # they hold customers' names and hashes, which do not belong into an error
         pool_timeout=10,
         connect_args={"application_name": application, "options": "-c timezone=UTC", "connect_timeout": 10} | _ALIVE,

@@ -3,11 +3,11 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
 from mes.callers.model import Caller
 from mes.clock import Clock, utc_now
@@ -19,7 +19,7 @@ from mes.models.errors import NoSuchModel
 from mes.orders.new_order import ModelId
 from mes.pricing import frozen_quotes, geometry_store, rate_store
 from mes.pricing.frozen_quotes import Quote, Wish
-from mes.pricing.geometry import KERNEL_VERSION
+from mes.pricing.geometry import KERNEL_VERSION, Geometry
 from mes.pricing.geometry_store import StoredGeometry
 from mes.pricing.options import ItemOptions, PieceOptions, Tier
 
@@ -60,11 +60,12 @@ class NoRateCard(MesError):
 # whose model it is, what is known of it, and an id: all that a quote begins with, in one step
 _ASKED = text("""
     select
-        uuidv7() as quote_id, geometry.*,
+        uuidv7() as quote_id, geometry.kernel_version, geometry.measures,
         exists (select from ops.model_uploads where caller = :caller and model_id = :model_id) as uploaded
     from (values (1)) as always
     left join lateral (
-        select * from ops.geometries where model_id = :model_id order by kernel_version desc limit 1
+        select kernel_version, measures from ops.geometries
+        where model_id = :model_id order by kernel_version desc limit 1
     ) as geometry on true
 """)
 _LATER = text("""
@@ -89,7 +90,8 @@ def request(conn: Connection, caller: Caller, asked: QuoteRequest, *, clock: Clo
     now, wish = clock(), Wish(caller.name, asked.model_id, _options(asked, caller))
     if not row.uploaded or row.kernel_version != KERNEL_VERSION:
         return _later(conn, row.quote_id, wish, now)
-    return _freeze(conn, wish, _stored(row), row.quote_id, now)
+    stored = StoredGeometry(row.kernel_version, Geometry.from_dict(row.measures)) if row.measures else None
+    return _freeze(conn, wish, stored or _stored(conn, asked.model_id), row.quote_id, now)
 
 
 def get(conn: Connection, caller: Caller, quote_id: UUID) -> Quote | PendingQuote:
@@ -115,10 +117,7 @@ def complete(conn: Connection, quote_id: UUID, *, clock: Clock = utc_now) -> Non
     if row is None:
         return
     wish = Wish(row.caller, row.request["model_id"], ItemOptions.model_validate(row.request["options"]))
-    stored = geometry_store.newest(conn, wish.model_id)
-    if stored is None:
-        raise NoSuchModel(model_id=wish.model_id)
-    _freeze(conn, wish, stored, quote_id, clock())
+    _freeze(conn, wish, _stored(conn, wish.model_id), quote_id, clock())
     conn.execute(text("delete from ops.quote_requests where quote_id = :quote_id"), {"quote_id": quote_id})
 
 
@@ -156,10 +155,10 @@ def _freeze(conn: Connection, wish: Wish, stored: StoredGeometry, quote_id: UUID
     return frozen_quotes.freeze(conn, wish, stored, quote_id=quote_id, card_id=card_id, now=now)
 
 
-def _stored(row: Row[Any]) -> StoredGeometry:
-    stored = geometry_store.stored(row)
+def _stored(conn: Connection, model_id: str) -> StoredGeometry:
+    stored = geometry_store.newest(conn, model_id)
     if stored is None:
-        raise AssertionError("a row without measures is none of a known model")
+        raise NoSuchModel(model_id=model_id)
     return stored
 
 
