@@ -123,7 +123,7 @@ def _sum(corners: NDArray[np.float32]) -> tuple[float, float]:
 
 def core(path: Path, threads: int) -> tuple[float, float, bool, int]:
     """Volume, area, whether closed, and bodies, of a file."""
-    mesh = read_mesh(path)
+    mesh = read_mesh(path, threads=threads)
     points = _centred(mesh)
     edges = edges_of(mesh.faces, len(points), threads)
     body, bodies = bodies_of(edges)
@@ -133,7 +133,7 @@ def core(path: Path, threads: int) -> tuple[float, float, bool, int]:
 
 def analysis(path: Path, threads: int, *, walls: bool) -> Geometry:
     """All measures of a file."""
-    return measure(read_mesh(path), threads=threads, walls=walls)
+    return measure(read_mesh(path, threads=threads), threads=threads, walls=walls)
 
 
 def _centred(mesh: Mesh) -> NDArray[np.float64]:

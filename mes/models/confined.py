@@ -76,7 +76,7 @@ def _analyse(task: Task) -> tuple[dict[str, object], bytes]:
     path = Path(task.path)
     with ThreadPoolExecutor(1) if task.threads > 1 else _AtOnce() as beside:
         digest = beside.submit(_sha256, path)
-        read = read_mesh(path, task.max_bytes)
+        read = read_mesh(path, task.max_bytes, threads=task.threads)
         picture = beside.submit(render, read)
         geometry = measure(read, threads=task.threads)
         return {

@@ -62,11 +62,16 @@ class Quote:
 
 
 # It replaces the same wish by older rates or an older kernel; by the same ones it costs the same, and replaces nothing.
+# Of those there may be thousands: as ranges, the others are found in the index of current quotes without looking at them.
 _FREEZE = text("""
     with replaced as (
         update ops.quotes set superseded_by = :quote_id
         where caller = :caller and model_id = :model_id and quote_id <> :quote_id and superseded_by is null
-            and (rate_card_id, kernel_version) is distinct from (:rate_card_id, :kernel_version)
+            and (
+                rate_card_id < :rate_card_id or rate_card_id > :rate_card_id
+                or rate_card_id = :rate_card_id and kernel_version < :kernel_version
+                or rate_card_id = :rate_card_id and kernel_version > :kernel_version
+            )
             and (material, finish, quantity, rush, tier) = (:material, :finish, :quantity, :rush, :tier)
             and longest_side_mm is not distinct from cast(:longest_side_mm as numeric(12, 4))
             and stones is not distinct from cast(:stones as jsonb)

@@ -39,7 +39,7 @@ class _Indexed:
     mm_per_unit: float | None = None
 
 
-def read_mesh(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> Mesh:
+def read_mesh(path: Path, max_bytes: int = DEFAULT_MAX_BYTES, *, threads: int = 1) -> Mesh:
     """Read an STL, OBJ, PLY or 3MF file.
 
     The file is mapped, not read, and must not be cut shorter meanwhile. Peak memory, the map included, is at most six
@@ -48,6 +48,7 @@ def read_mesh(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> Mesh:
     Args:
         path: the file; an extension that contradicts the content is ignored.
         max_bytes: largest file that is read.
+        threads: how many cores may weld; the mesh is the same whatever their number.
 
     Raises:
         UnreadableModel: missing, empty, damaged or hostile; subclasses say which.
@@ -57,7 +58,7 @@ def read_mesh(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> Mesh:
     """
     surface = _read(path, max_bytes)  # text has been unmapped by now, before it is welded
     if isinstance(surface, _Soup):
-        return build_soup(surface.corners, surface.format)
+        return build_soup(surface.corners, surface.format, threads=threads)
     return build(surface.points, surface.faces, surface.format, surface.unit, surface.mm_per_unit)
 
 
