@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 
 import psycopg
@@ -39,7 +39,6 @@ from mes.runtime.location import Database, libpq_url
 
 CALLER = Caller("shop", Scope.SHOP, "bench")
 OPTIONS = {"material": "gold585", "finish": "polished", "quantity": 1, "longest_side_mm": 24.0}
-WARM_UP = 50
 BACKLOG_SIDE = 250  # the backlog's rings have 2 x 250 x 250 triangles: like most jewelry
 _LOOK_S, _DONE_LIMIT_S = 0.02, 600.0
 
@@ -106,10 +105,10 @@ def over_http(bench: Bench, content: bytearray, repeats: int, requests: int) -> 
             uploads.append(time.perf_counter() - began)
             client.quote(model_id)
             firsts.append(time.perf_counter() - began)
-        wishes = cycle(_wishes())  # or whatever is kept of one answer would make the next ones quick
-        for _ in range(WARM_UP):
-            client.quote(model_id, **next(wishes))
-        known = [_timed(partial(client.quote, model_id, **next(wishes))) for _ in range(requests)]
+        wishes = _wishes()  # many, or what is kept of one answer could make the next ones quick
+        for wish in wishes:
+            client.quote(model_id, **wish)
+        known = [_timed(partial(client.quote, model_id, **wish)) for wish in islice(cycle(wishes), requests)]
         trivial = [_timed(client.look) for _ in range(requests)]
     with psycopg.connect(libpq_url(bench.found.url), autocommit=True) as conn:
         bare = [_timed(lambda: conn.execute("select 1")) for _ in range(requests)]

@@ -36,6 +36,27 @@ def test_a_price_stays_as_it_was(shop: httpx.Client, admin: httpx.Client, api: A
     assert admin.get(f"/v1/quotes/{quote['quote_id']}").json() == quote
 
 
+def test_a_price_says_what_would_make_it_cheaper(shop: httpx.Client) -> None:
+    quote = ask(shop, quantity=1).json()
+    assert {"simpler_finish", "quantity_break"} <= {lever["code"] for lever in quote["levers"]}
+    for lever in quote["levers"]:
+        assert lever.keys() == {"code", "label", "mass_change_g", "price_change"}
+        assert lever["mass_change_g"] <= 0
+        assert Decimal(lever["price_change"]["amount"]) < 0
+    assert shop.get(f"/v1/quotes/{quote['quote_id']}").json() == quote
+
+
+def test_a_piece_too_small_to_be_cast_is_priced_with_its_findings(shop: httpx.Client) -> None:
+    quote = ask(shop, longest_side_mm=3.0, stones=[]).json()
+    thin = next(finding for finding in quote["findings"] if finding["kind"] == "thin_walls")
+    assert thin["severity"] == "error"
+    assert (thin["measure"]["unit"], thin["measure"]["limit"]) == ("mm", 0.8)
+    assert thin["measure"]["value"] < 0.8
+    assert all(0 <= axis <= 20 for place in thin["coordinates"] for axis in place)
+    assert thin["coordinates"]
+    assert shop.get(f"/v1/quotes/{quote['quote_id']}").json()["findings"] == quote["findings"]
+
+
 def test_what_was_ordered_without_a_quote_may_look_at_none_of_it(shop: httpx.Client) -> None:
     assert place(shop)["items"][0]["quote_id"] is None  # type: ignore[index]
 
