@@ -151,7 +151,7 @@ class Client:
     def upload(self, content: bytearray) -> str:
         """Send a model that is new; gives its id."""
         answer = self._ask("POST", "/v1/models", bytes(content), {"Content-Type": "model/stl"}, 201)
-        return str(answer["model_id"])
+        return str(json.loads(answer)["model_id"])
 
     def quote(self, model_id: str, **wishes: object) -> None:
         """Ask for a price that is given at once."""
@@ -163,16 +163,13 @@ class Client:
         """Ask for what needs neither a key nor the database."""
         self._ask("GET", "/healthz", None, {}, 200)
 
-    def _ask(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], expected: int
-    ) -> dict[str, object]:
+    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str], expected: int) -> bytes:
         self._connection.request(method, path, body, {**self._headers, **headers})
         answer = self._connection.getresponse()
         content = answer.read()
         if answer.status != expected:
             raise RuntimeError(f"{method} {path}: {answer.status} {content[:500]!r}")
-        said: dict[str, object] = json.loads(content)
-        return said
+        return content
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -59,6 +60,7 @@ async def receive_json(request: Request) -> Body:
     return Body(bytes(content))
 
 
+@lru_cache(maxsize=64)
 def _charset(content_type: str) -> str:
     message = Message()
     message["content-type"] = content_type

@@ -19,8 +19,8 @@ from ingest.api import problems
 from ingest.api.bodies import Body
 from ingest.measuring import Bench
 from mes.callers import idempotency, keys
-from mes.callers.idempotency import Answer, KeyedRequest, KeyInUse
-from mes.callers.keys import Authenticated
+from mes.callers.idempotency import Answer, KeyedRequest
+from mes.callers.keys import Authenticated, Keyed
 from mes.callers.model import Caller, NotAuthenticated
 from mes.clock import Clock
 from mes.config import Settings
@@ -112,14 +112,12 @@ class Call:
     def _once(self, body: Body, work: Work) -> Response:
         given = self.request.headers.getlist(IDEMPOTENCY_KEY)
         method, path = self.request.method, self.request.scope["path"]
-        lock = idempotency.lock_of(method, path, given[0]) if given else None
-        with self._authenticated(lock) as (conn, known):
+        keyed = idempotency.keyed(method, path, given[0], clock=self.backend.clock) if given else None
+        with self._authenticated(keyed) as (conn, known):
             content = body.read()
             key = idempotency.check_key(given)
-            if not known.locked:
-                raise KeyInUse
             request = KeyedRequest(known.caller.name, method, path, key, content)
-            kept = idempotency.kept(conn, request, clock=self.backend.clock)
+            kept = idempotency.kept(known, request)
             if kept is not None:
                 return problems.respond(kept, {REPLAYED: "true"})
             answer = self._attempt(conn, known.caller, content, work)
@@ -136,13 +134,13 @@ class Call:
             raise _Refused(error) from error
 
     @contextmanager
-    def _authenticated(self, lock: str | None = None) -> Iterator[tuple[Connection, Authenticated]]:
+    def _authenticated(self, keyed: Keyed | None = None) -> Iterator[tuple[Connection, Authenticated]]:
         if self._key is None:
             raise NotAuthenticated
         known: Authenticated | None = None
         try:
             with self.backend.engine.begin() as conn:
-                known = keys.authenticate(conn, self._key, lock=lock, clock=self.backend.clock)
+                known = keys.authenticate(conn, self._key, keyed=keyed, clock=self.backend.clock)
                 self.request.state.caller = known.caller.key_name
                 yield conn, known
         finally:

@@ -10,7 +10,9 @@ from typing import ClassVar
 
 from sqlalchemy import Connection, text
 
+from mes.callers.keys import Authenticated, Keyed
 from mes.clock import Clock, utc_now
+from mes.db import direct
 from mes.errors import MesError
 
 KEPT = timedelta(days=7)
@@ -72,10 +74,6 @@ class Answer:
     body: str
 
 
-_FIND = text("""
-    select body_hash, status, headers, body from ops.idempotency_keys
-    where caller = :caller and method = :method and path = :path and idempotency_key = :key and created_at > :since
-""")
 _STORE = text("""
     insert into ops.idempotency_keys
         (caller, method, path, idempotency_key, body_hash, status, headers, body, created_at)
@@ -102,34 +100,31 @@ def check_key(given: Sequence[str]) -> str:
     return given[0]
 
 
-def lock_of(method: str, path: str, key: str) -> str:
-    """What `keys.authenticate` locks for a caller, so that of equal requests at once only one is worked on.
-
-    Two keys share its number about never (64 bits), and then one is asked to come again.
-    """
-    return json.dumps([method, path, key])
+def keyed(method: str, path: str, key: str, *, clock: Clock = utc_now) -> Keyed:
+    """What `keys.authenticate` locks for a request, and finds the answer to."""
+    return Keyed(method, path, key, clock() - KEPT)
 
 
-def kept(conn: Connection, request: KeyedRequest, *, clock: Clock = utc_now) -> Answer | None:
-    """The answer that was stored under the key; None when there is none.
-
-    Ask once the lock is held, by a statement of its own: what it sees must be later than the lock, or an answer that
-    was committed in between would be missed.
+def kept(known: Authenticated, request: KeyedRequest) -> Answer | None:
+    """The answer that is stored under the request's key; None when there is none.
 
     Raises:
+        KeyInUse: another with this key is being worked on.
         KeyReused: the answer belongs to another body.
     """
-    row = conn.execute(_FIND, {**_names(request), "since": clock() - KEPT}).one_or_none()
-    if row is None:
+    if not known.locked:
+        raise KeyInUse
+    if known.kept is None:
         return None
-    if row.body_hash != request.body_hash:
+    if known.kept.body_hash != request.body_hash:
         raise KeyReused
-    return Answer(row.status, row.headers, row.body)
+    return Answer(known.kept.status, known.kept.headers, known.kept.body)
 
 
 def store(conn: Connection, request: KeyedRequest, answer: Answer, *, clock: Clock = utc_now) -> None:
     """Keep the answer, in the transaction of what it tells; one that is older than `KEPT` is replaced."""
-    conn.execute(
+    direct.execute(
+        conn,
         _STORE,
         {
             **_names(request),

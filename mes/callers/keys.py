@@ -2,9 +2,10 @@
 
 import hashlib
 import hmac
+import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, text
 
 from mes.callers.model import Caller, NotAuthenticated, Scope
 from mes.clock import Clock, utc_now
+from mes.db import direct
 from mes.errors import MesError
 
 LAST_USED_EVERY = timedelta(minutes=1)
@@ -93,32 +95,63 @@ class ListedKey:
 
 
 @dataclass(frozen=True)
+class Keyed:
+    """A request that must have one effect, by its `Idempotency-Key`; answers older than `since` count no more."""
+
+    method: str
+    path: str
+    key: str
+    since: datetime
+
+    @property
+    def lock(self) -> str:
+        """What is locked for a caller, so that of equal requests at once only one is worked on.
+
+        Two keys share its number about never (64 bits), and then one is asked to come again.
+        """
+        return json.dumps([self.method, self.path, self.key])
+
+
+@dataclass(frozen=True)
+class KeptAnswer:
+    """What was answered under a key, to a body with this SHA-256."""
+
+    body_hash: str
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
+@dataclass(frozen=True)
 class Authenticated:
     """Whose key it is; `use_is_news` when `last_used_at` has not been written for a minute.
 
-    `locked` tells whether what was to be locked is the caller's alone until the transaction ends.
+    `locked` tells whether the keyed request is the caller's alone until the transaction ends, `kept` what was answered
+    to it before.
     """
 
     caller: Caller
     key_id: str
     use_is_news: bool
     locked: bool = False
+    kept: KeptAnswer | None = None
 
 
-_FIND = """
-    select key_id, secret_hash, name, scope, caller, expires_at, revoked_at, last_used_at, {locked} as locked
-    from ops.api_keys where key_id = :key_id
-"""
-_AUTHENTICATE = text(_FIND.format(locked="false"))
-# only for whoever has the secret, or others could keep the key's owner from what he locks
-_AUTHENTICATE_AND_LOCK = text(
-    _FIND.format(
-        locked="""
-            case when secret_hash = :secret_hash and revoked_at is null and coalesce(expires_at > :now, true)
-            then pg_try_advisory_xact_lock(hashtextextended(caller || ' ' || :lock, 0)) else false end
-        """
-    )
-)
+_FIND = "key_id, secret_hash, name, scope, caller, expires_at, revoked_at, last_used_at"
+_AUTHENTICATE = text(f"select {_FIND} from ops.api_keys where key_id = :key_id")
+# locked only for whoever has the secret, or others could keep the key's owner from what he locks; the answer is looked
+# for by a function, since that sees what was committed until the lock was had, and this statement only what was before
+_AUTHENTICATE_AND_LOCK = text(f"""
+    select known.*, kept.body_hash, kept.status, kept.headers, kept.body
+    from (
+        select {_FIND}, case
+            when secret_hash = :secret_hash and revoked_at is null and coalesce(expires_at > :now, true)
+            then pg_try_advisory_xact_lock(hashtextextended(caller || ' ' || :lock, 0)) else false
+        end as locked
+        from ops.api_keys where key_id = :key_id offset 0
+    ) as known
+    left join lateral ops.kept_answer(known.caller, :method, :path, :key, :since) as kept on known.locked
+""")
 
 
 def create(
@@ -209,13 +242,13 @@ def revoke(conn: Connection, key: str, *, clock: Clock = utc_now) -> str:
     return key_id
 
 
-def authenticate(conn: Connection, key: str, *, lock: str | None = None, clock: Clock = utc_now) -> Authenticated:
+def authenticate(conn: Connection, key: str, *, keyed: Keyed | None = None, clock: Clock = utc_now) -> Authenticated:
     """Whose key this is.
 
     Args:
         conn: a transaction.
         key: as it was sent.
-        lock: what to lock for its caller alone, in the same step: it is tried, not waited for.
+        keyed: what to lock for its caller alone, and find the answer to, in the same step: it is tried, not waited for.
         clock: tells the time.
 
     Raises:
@@ -225,20 +258,22 @@ def authenticate(conn: Connection, key: str, *, lock: str | None = None, clock: 
     if parts is None:
         raise NotAuthenticated
     now, given = clock(), _hash(parts[2])
-    values = {"key_id": parts[1]}
-    if lock is None:
-        row = conn.execute(_AUTHENTICATE, values).one_or_none()
+    if keyed is None:
+        row = direct.fetch(conn, _AUTHENTICATE, {"key_id": parts[1]})
     else:
-        values |= {"secret_hash": given, "now": now, "lock": lock}
-        row = conn.execute(_AUTHENTICATE_AND_LOCK, values).one_or_none()
+        values = {"key_id": parts[1], "secret_hash": given, "now": now, "lock": keyed.lock}
+        values |= {"method": keyed.method, "path": keyed.path, "key": keyed.key, "since": keyed.since}
+        row = direct.fetch(conn, _AUTHENTICATE_AND_LOCK, values)
     known = hmac.compare_digest(given, row.secret_hash if row is not None else "")
     if row is None or not known or _state(row.revoked_at, row.expires_at, now) is not KeyState.ACTIVE:
         raise NotAuthenticated
+    answered = keyed is not None and row.status is not None
     return Authenticated(
         Caller(row.caller, Scope(row.scope), row.name),
         row.key_id,
         use_is_news=row.last_used_at is None or row.last_used_at < now - LAST_USED_EVERY,
-        locked=row.locked,
+        locked=keyed is not None and row.locked,
+        kept=KeptAnswer(row.body_hash, row.status, row.headers, row.body) if answered else None,
     )
 
 

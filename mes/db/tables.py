@@ -252,7 +252,12 @@ quotes = Table(
         name="fk_quotes_geometry",
     ),
     Index("ix_quotes_order_id_line", "order_id", "line"),
-    Index("ix_quotes_caller_model_id", "caller", "model_id", postgresql_where=text("caller is not null")),
+    # from a caller's wish to its quotes by other rates or kernels, past thousands by the same ones
+    Index(
+        "ix_quotes_current_wishes",
+        *("caller", "model_id", "material", "finish", "quantity", "rate_card_id", "kernel_version"),
+        postgresql_where=text("caller is not null and superseded_by is null"),
+    ),
     schema=OPS,
 )
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from mes.callers.model import Caller
 from mes.clock import Clock, utc_now
+from mes.db import direct
 from mes.errors import MesError
 from mes.jobs import queue
 from mes.jobs.queue import Progress
@@ -19,7 +20,7 @@ from mes.models.errors import NoSuchModel
 from mes.orders.new_order import ModelId
 from mes.pricing import frozen_quotes, geometry_store, rate_store
 from mes.pricing.frozen_quotes import Quote, Wish
-from mes.pricing.geometry import KERNEL_VERSION, Geometry
+from mes.pricing.geometry import KERNEL_VERSION
 from mes.pricing.geometry_store import StoredGeometry
 from mes.pricing.options import ItemOptions, PieceOptions, Tier
 
@@ -57,10 +58,11 @@ class NoRateCard(MesError):
     http_status: ClassVar[int] = 503
 
 
-# whose model it is, what is known of it, and an id: all that a quote begins with, in one step
-_ASKED = text("""
+# whose model it is, what is known of it, today's rates and an id: all that a quote begins with, in one step
+_ASKED = text(f"""
     select
-        uuidv7() as quote_id, geometry.kernel_version, geometry.measures,
+        uuidv7() as quote_id, geometry.kernel_version, cast(geometry.measures as text) as measures,
+        ({rate_store.VALID_AT}) as rate_card_id,
         exists (select from ops.model_uploads where caller = :caller and model_id = :model_id) as uploaded
     from (values (1)) as always
     left join lateral (
@@ -84,14 +86,16 @@ def request(conn: Connection, caller: Caller, asked: QuoteRequest, *, clock: Clo
         CannotPrice: the model or the options have no price; says which and why.
         NoRateCard: no rates are valid now.
     """
-    row = conn.execute(_ASKED, {"caller": caller.name, "model_id": asked.model_id}).one()
+    now = clock()
+    row = direct.fetch(conn, _ASKED, {"caller": caller.name, "model_id": asked.model_id, "at": now})
     if not row.uploaded and pending.get(conn, caller, asked.model_id) is None:
         raise NoSuchModel(model_id=asked.model_id)
-    now, wish = clock(), Wish(caller.name, asked.model_id, _options(asked, caller))
+    wish = Wish(caller.name, asked.model_id, _options(asked, caller))
     if not row.uploaded or row.kernel_version != KERNEL_VERSION:
         return _later(conn, row.quote_id, wish, now)
-    stored = StoredGeometry(row.kernel_version, Geometry.from_dict(row.measures)) if row.measures else None
-    return _freeze(conn, wish, stored or _stored(conn, asked.model_id), row.quote_id, now)
+    stored = geometry_store.read(row.kernel_version, row.measures) if row.measures else None
+    known, card_id = stored or _stored(conn, asked.model_id), _require(row.rate_card_id)
+    return frozen_quotes.freeze(conn, wish, known, quote_id=row.quote_id, card_id=card_id, now=now)
 
 
 def get(conn: Connection, caller: Caller, quote_id: UUID) -> Quote | PendingQuote:
@@ -117,7 +121,9 @@ def complete(conn: Connection, quote_id: UUID, *, clock: Clock = utc_now) -> Non
     if row is None:
         return
     wish = Wish(row.caller, row.request["model_id"], ItemOptions.model_validate(row.request["options"]))
-    _freeze(conn, wish, _stored(conn, wish.model_id), quote_id, clock())
+    now = clock()
+    known, card_id = _stored(conn, wish.model_id), _require(rate_store.id_valid_at(conn, now))
+    frozen_quotes.freeze(conn, wish, known, quote_id=quote_id, card_id=card_id, now=now)
     conn.execute(text("delete from ops.quote_requests where quote_id = :quote_id"), {"quote_id": quote_id})
 
 
@@ -148,11 +154,10 @@ def _options(asked: QuoteRequest, caller: Caller) -> ItemOptions:
     return ItemOptions.model_validate(said | {"tier": asked.tier or caller.usual_tier})
 
 
-def _freeze(conn: Connection, wish: Wish, stored: StoredGeometry, quote_id: UUID, now: datetime) -> Quote:
-    card_id = rate_store.id_valid_at(conn, now)
+def _require(card_id: str | None) -> str:
     if card_id is None:
         raise NoRateCard
-    return frozen_quotes.freeze(conn, wish, stored, quote_id=quote_id, card_id=card_id, now=now)
+    return card_id
 
 
 def _stored(conn: Connection, model_id: str) -> StoredGeometry:

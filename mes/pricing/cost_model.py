@@ -1,9 +1,9 @@
-"""Prices items from their geometry, options and rates: one definition, for one quote as for a million rows."""
+"""Prices tables of items from their geometry, options and rates; `single_prices` does it for one, the same way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import Any
 
 import polars as pl
@@ -12,13 +12,11 @@ from mes.errors import MesError
 from mes.pricing.cost_lines import QUANTITY_LINES, TERM_LINES, LineRule
 from mes.pricing.cost_steps import BOX, EXTENTS, STEPS
 from mes.pricing.geometry import Geometry
-from mes.pricing.options import QUANTITY_MAX, ItemOptions, Stone
+from mes.pricing.options import QUANTITY_MAX, ItemOptions
 from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_frame import rate_frame, with_rates
+from mes.pricing.rate_frame import with_rates
 from mes.pricing.stone_lines import (
-    KINDS,
     NO_STONES,
-    STONE_RATES,
     STONES,
     kinds_of,
     stones_breakdown,
@@ -54,7 +52,9 @@ PROBLEMS = {
     "another size or setting, or add the rate to the card.",
 }
 
-_TOTAL_BELOW = 10**12  # USD; `numeric(14, 2)` holds no more
+TOTAL_BELOW = 10**12
+"""USD; `numeric(14, 2)` holds no more."""
+
 _ROWS_AT_ONCE = 250_000  # joined rates take about 0.5 kB a row: this keeps them near 125 MB
 _ROWS_WORTH_PLANNING = 1_000  # below, optimising the query takes longer than it saves
 _PLANNED, _UNPLANNED = pl.QueryOptFlags(), pl.QueryOptFlags.none()
@@ -121,32 +121,6 @@ def breakdown(row: Mapping[str, Any]) -> tuple[Line, ...]:
     return tuple(_line(fields) for fields in (*plain, *stones_breakdown(row), *terms))
 
 
-def price_one(geometry: Geometry, options: ItemOptions, card: RateCard) -> Price:
-    """Price one item; the same definition as `price`, on a table of one row.
-
-    Raises:
-        CannotPrice: the geometry is none that can be made, or the card lacks a rate; says which and what to do.
-    """
-    return as_price(price_few([(geometry, options)], card).row(0, named=True))
-
-
-def price_few(items: Sequence[tuple[Geometry, ItemOptions]], card: RateCard) -> pl.DataFrame:
-    """Price a few items at once, in milliseconds: rows as `price` makes them with `detail`, item and rates included.
-
-    What takes long for a few rows, finding their rates, is done once for each card and choice.
-    """
-    asked = [item_of(geometry, options, card) for geometry, options in items]
-    rates = reduce(pl.DataFrame.vstack, (_rates_of_choice(card, *_choice(options, card)) for _, options in items))
-    frame = pl.DataFrame(asked, schema=ITEM_SCHEMA).hstack(rates).lazy()
-    if kinds := [
-        _kind(row, options, stone, card) for row, (_, options) in enumerate(items) for stone in options.stones
-    ]:
-        frame = with_stones(
-            frame.drop(*NO_STONES).with_row_index("row"), pl.LazyFrame(kinds, schema=KINDS | STONE_RATES)
-        )
-    return _within_bounds(_worked_out(frame).collect(optimizations=_UNPLANNED))
-
-
 def item_of(geometry: Geometry, options: ItemOptions, card: RateCard) -> dict[str, Any]:
     """A row for `price`, with the columns of `ITEM_SCHEMA`."""
     printing = geometry.printing
@@ -203,55 +177,13 @@ def _worked_out(items: pl.LazyFrame) -> pl.LazyFrame:
 def _within_bounds(priced: pl.DataFrame) -> pl.DataFrame:
     """No price for what costs more than the database holds."""
     most: Any = priced["total"].max()
-    if most is None or most < _TOTAL_BELOW:
+    if most is None or most < TOTAL_BELOW:
         return priced
-    too_large = (pl.col("total") >= _TOTAL_BELOW).fill_null(value=False)
+    too_large = (pl.col("total") >= TOTAL_BELOW).fill_null(value=False)
     return priced.with_columns(
         pl.when(too_large).then(pl.lit("too_large")).otherwise("problem").alias("problem"),
         *(pl.when(~too_large).then(name).alias(name) for name in RESULT if name != "problem"),
     )
-
-
-@lru_cache(maxsize=256)
-def _rates_of(card: RateCard) -> pl.DataFrame:
-    return rate_frame([card])
-
-
-def _choice(options: ItemOptions, card: RateCard) -> tuple[str, str, str, int]:
-    """What the rates of an item depend on; quantities between two breaks have the same."""
-    from_quantities = [step.min_quantity for step in card.terms.quantity_breaks]
-    step = max((first for first in from_quantities if first <= options.quantity), default=1)
-    return options.material, options.finish.value, options.tier.value, step
-
-
-@lru_cache(maxsize=4096)
-def _rates_of_choice(card: RateCard, material: str, finish: str, tier: str, quantity: int) -> pl.DataFrame:
-    choice = {"rate_card": card.version, "material": material, "finish": finish, "tier": tier, "quantity": quantity}
-    return with_rates(pl.LazyFrame(choice), _rates_of(card)).drop(*choice).with_columns(**NO_STONES).collect()
-
-
-def _kind(row: int, options: ItemOptions, stone: Stone, card: RateCard) -> dict[str, Any]:
-    fields = stone.model_dump(mode="json")
-    setting, price = _rates_of_stone(card, stone.cut.value, stone.size_mm, stone.setting.value, stone.supplied_by.value)
-    return {
-        "row": row,
-        "rate_card": card.version,
-        "quantity": options.quantity,
-        **fields,
-        "setting_rate": setting,
-        "stone_rate": price,
-    }
-
-
-@lru_cache(maxsize=4096)
-def _rates_of_stone(
-    card: RateCard, cut: str, size_mm: float, setting: str, supplied_by: str
-) -> tuple[Decimal | None, Decimal | None]:
-    kind = {"row": 0, "rate_card": card.version, "quantity": 1, "count": 1}
-    kind |= {"cut": cut, "size_mm": size_mm, "setting": setting, "supplied_by": supplied_by}
-    found = with_stone_rates(pl.LazyFrame([kind], schema=KINDS), _rates_of(card)).select(*STONE_RATES).collect()
-    rates: tuple[Decimal | None, Decimal | None] = found.row(0)
-    return rates
 
 
 def _fields(rule: LineRule, row: Mapping[str, Any]) -> dict[str, Any]:

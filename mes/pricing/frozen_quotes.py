@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from mes.callers.model import Caller
+from mes.db import direct
 from mes.pricing import geometry_store, rate_store
 from mes.pricing.cost_model import Line
 from mes.pricing.findings import Finding, of_piece
@@ -61,21 +62,24 @@ class Quote:
     findings: Sequence[Finding]
 
 
-# It replaces the same wish by older rates or an older kernel; by the same ones it costs the same, and replaces nothing.
-# Of those there may be thousands: as ranges, the others are found in the index of current quotes without looking at them.
-_FREEZE = text("""
-    with replaced as (
+# It replaces the same wish by other rates or another kernel; by the same ones it costs the same, and replaces nothing.
+# Of those there may be thousands, which the two ranges of `ix_quotes_current_wishes` leave out.
+_SAME_WISH = """
+    select quote_id from ops.quotes
+    where superseded_by is null and caller = :caller and model_id = :model_id
+        and (material, finish, quantity) = (:material, :finish, :quantity) and (rush, tier) = (:rush, :tier)
+        and longest_side_mm is not distinct from cast(:longest_side_mm as numeric(12, 4))
+        and stones is not distinct from cast(:stones as jsonb)
+        and engraving is not distinct from cast(:engraving as jsonb)
+"""
+_FREEZE = text(f"""
+    with other as (
+        {_SAME_WISH} and (rate_card_id, kernel_version) < (:rate_card_id, :kernel_version)
+        union all
+        {_SAME_WISH} and (rate_card_id, kernel_version) > (:rate_card_id, :kernel_version)
+    ), replaced as (
         update ops.quotes set superseded_by = :quote_id
-        where caller = :caller and model_id = :model_id and quote_id <> :quote_id and superseded_by is null
-            and (
-                rate_card_id < :rate_card_id or rate_card_id > :rate_card_id
-                or rate_card_id = :rate_card_id and kernel_version < :kernel_version
-                or rate_card_id = :rate_card_id and kernel_version > :kernel_version
-            )
-            and (material, finish, quantity, rush, tier) = (:material, :finish, :quantity, :rush, :tier)
-            and longest_side_mm is not distinct from cast(:longest_side_mm as numeric(12, 4))
-            and stones is not distinct from cast(:stones as jsonb)
-            and engraving is not distinct from cast(:engraving as jsonb)
+        where quote_id = any(array(select quote_id from other)) and superseded_by is null and quote_id <> :quote_id
     )
     insert into ops.quotes (
         quote_id, caller, model_id, kernel_version, rate_card_id, material, finish, quantity, longest_side_mm, rush,
@@ -135,7 +139,7 @@ def freeze(
         superseded_by=None,
         findings=of_piece(stored.geometry, wish.options.material, longest),
     )
-    conn.execute(_FREEZE, _values(quote, wish.caller))
+    direct.execute(conn, _FREEZE, _values(quote, wish.caller))
     return quote
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlalchemy import Connection, Row, text
 
@@ -68,6 +69,12 @@ def of_version(conn: Connection, model_id: str, kernel_version: int) -> StoredGe
         {"model_id": model_id, "kernel_version": kernel_version},
     )
     return stored(rows.one_or_none())
+
+
+@lru_cache(maxsize=256)
+def read(kernel_version: int, measures: str) -> StoredGeometry:
+    """The measures from the text of the column `measures`; kept, as a customer asks for one price after another."""
+    return StoredGeometry(kernel_version, Geometry.from_dict(json.loads(measures)))
 
 
 def stored(row: Row[tuple[object, ...]] | None) -> StoredGeometry | None:

@@ -3,15 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from math import inf, pow  # noqa: A004 - of floats alone
+from functools import lru_cache
+from math import inf
 from operator import itemgetter
 
-from mes.pricing.cost_model import Price, as_price, price_few
+import numpy as np
+from numpy.typing import NDArray
+
+from mes.pricing.cost_model import Price, as_price
 from mes.pricing.findings import THIN_SHARE
-from mes.pricing.geometry import Geometry, Walls, scaled
+from mes.pricing.geometry import Geometry, Walls
 from mes.pricing.materials import MATERIALS
 from mes.pricing.options import Finish, ItemOptions
 from mes.pricing.rate_card import RateCard
+from mes.pricing.single_prices import price_few
 
 MOST = 5
 """As many levers are told, best first."""
@@ -27,6 +32,8 @@ SHELL_MM = 1.0
 
 SMALLER = 0.95
 """A slightly smaller size: the eye hardly sees 5 %, the metal is 14 % less."""
+
+Floats = NDArray[np.float64]
 
 _STEPS_MM = (0.5, 0.3, 0.2, 0.1)
 _THINNER_MOST = 0.25  # of the median wall: beyond, it is another design
@@ -74,48 +81,45 @@ def price_with_levers(geometry: Geometry, options: ItemOptions, card: RateCard) 
     variants = [*_of_geometry(geometry, options), *_of_options(geometry, options, card)]
     asked = [(geometry, options), *((variant.geometry, variant.options) for variant in variants)]
     rows = price_few(asked, card)
-    price = as_price(rows.row(0, named=True))
-    totals, prices, masses = (rows[column].to_list() for column in ("total", "unit_price", "mass_g"))
+    price = as_price(rows[0])
     found = [
-        _lever(variant, price, total, each, mass_g - masses[0])
-        for variant, total, each, mass_g in zip(variants, totals[1:], prices[1:], masses[1:], strict=True)
-        if total is not None
+        _lever(variant, price, row["total"], row["unit_price"], row["mass_g"] - rows[0]["mass_g"])
+        for variant, row in zip(variants, rows[1:], strict=True)
+        if not row["problem"]
     ]
     best = sorted((pair for pair in found if pair[0] >= LEAST_SAVING), key=itemgetter(0), reverse=True)
     return price, tuple(lever for _, lever in best[:MOST])
 
 
-def thinner_by(piece: Geometry, walls: Walls, step_mm: float, least_mm: float) -> float:
+def thinner_by(piece: Geometry, walls: Walls, step_mm: float, least_mm: float, *, thick_mm: float = THICK_MM) -> float:
     """Volume (mm3) that goes when walls become `step_mm` thinner, but none that would fall below `least_mm`.
 
-    Only walls from `least_mm + step_mm` to `THICK_MM` are thinned: by half of the step on either side, around their
+    Only walls from `least_mm + step_mm` to `thick_mm` are thinned: by half of the step on either side, around their
     middle. A body that is t thick along its normals has the volume area x t / (2 n), where n is 1 for a plate, a tube
     and, nearly, a shell, 2 for a round wire, 3 for a ball; (1 - step / t)^n of it stays. The walls' area and the
     volume give n. Exact for plate, tube, wire and ball; for a hollow sphere off by t x step / (4 r^2).
     """
-    slab = piece.area_mm2 / 2 * sum(thickness * share for thickness, share in _between(walls, 0.0, THICK_MM))
+    slab = piece.area_mm2 / 2 * _mean(*_between(walls, 0.0, thick_mm))
     curved = _curved(slab, piece.volume_mm3)
-    gone = sum(
-        share * thickness * (1 - pow(1 - step_mm / thickness, curved))
-        for thickness, share in _between(walls, least_mm + step_mm, THICK_MM)
-    )
+    thickness, share = _between(walls, least_mm + step_mm, thick_mm)
+    gone = _mean(thickness * (1 - (1 - step_mm / thickness) ** curved), share)
     return piece.area_mm2 / 2 * gone / curved
 
 
-def hollowed_by(piece: Geometry, walls: Walls, shell_mm: float) -> float:
-    """Volume (mm3) of the hollow when parts thicker than `THICK_MM` become shells of `shell_mm`.
+def hollowed_by(piece: Geometry, walls: Walls, shell_mm: float, *, thick_mm: float = THICK_MM) -> float:
+    """Volume (mm3) of the hollow when parts thicker than `thick_mm` become shells of `shell_mm`.
 
     The core of a body that is t thick is (1 - 2 shell / t)^n of it, with n as in `thinner_by`, for which the thick
     parts have the volume that the other walls leave. Exact for a plate, a round rod, a ball and a cube.
     """
-    thick = list(_between(walls, THICK_MM, inf))
-    thin = piece.area_mm2 / 2 * sum(thickness * share for thickness, share in _between(walls, 0.0, THICK_MM))
-    slab = piece.area_mm2 / 2 * sum(thickness * share for thickness, share in thick)
+    thickness, share = _between(walls, thick_mm, inf)
+    thin = piece.area_mm2 / 2 * _mean(*_between(walls, 0.0, thick_mm))
+    slab = piece.area_mm2 / 2 * _mean(thickness, share)
     solid = piece.volume_mm3 - thin
     if not (slab > 0 and solid > 0):
         return 0.0
     curved = _curved(slab, solid)
-    cores = sum(share * thickness * pow(1 - 2 * shell_mm / thickness, curved) for thickness, share in thick)
+    cores = _mean(thickness * (1 - 2 * shell_mm / thickness) ** curved, share)
     return min(solid, slab) * piece.area_mm2 / 2 * cores / slab
 
 
@@ -124,39 +128,52 @@ def _curved(slab_mm3: float, volume_mm3: float) -> float:
     return min(max(slab_mm3 / volume_mm3, 1.0), 3.0) if volume_mm3 > 0 else 1.0
 
 
-def _between(walls: Walls, least_mm: float, below_mm: float) -> Iterator[tuple[float, float]]:
-    """Thickness (mm) and share of the area, for each stretch of the distribution within these bounds."""
-    low, known = walls.distribution[0][0], 0.0
-    for high, share in walls.distribution:
-        first, last = max(low, least_mm), min(high, below_mm)
-        if first < last:
-            yield (first + last) / 2, (share - known) * (last - first) / (high - low)
-        elif low == high and least_mm <= low < below_mm and share > known:
-            yield low, share - known
-        low, known = high, share
+def _between(walls: Walls, least_mm: float, below_mm: float) -> tuple[Floats, Floats]:
+    """Thickness (mm) and share of the area, for each stretch of the distribution within these bounds; (N,) each."""
+    low, high, share = _stretches(walls)
+    first, last = np.maximum(low, least_mm), np.minimum(high, below_mm)
+    within = (low >= least_mm) & (low < below_mm)  # of a stretch without length, which only the first is
+    part = np.divide(last - first, high - low, out=within.astype(np.float64), where=high > low)
+    there = (part > 0) & ((share > 0) | (high > low))
+    return ((first + last) / 2)[there], (share * part)[there]
+
+
+@lru_cache(maxsize=64)
+def _stretches(walls: Walls) -> tuple[Floats, Floats, Floats]:
+    """From and up to which thickness (mm), and the share of the area, for each stretch of the distribution."""
+    high, known = np.array(walls.distribution).T
+    low, share = high.copy(), known.copy()
+    low[1:] = high[:-1]
+    share[1:] -= known[:-1]
+    return low, high, share
+
+
+def _mean(values: Floats, shares: Floats) -> float:
+    return float(values @ shares)
 
 
 def _of_geometry(geometry: Geometry, options: ItemOptions) -> Iterator[_Variant]:
-    """Changes of the model; none where its volume or its walls are not known."""
-    size = options.longest_side_mm
-    piece = scaled(geometry, size) if size and max(geometry.extents_mm) > 0 else geometry
-    if piece.walls is None or not piece.closed:
+    """Changes of the model, worked out at its own size; none where its volume or its walls are not known."""
+    longest = max(geometry.extents_mm)
+    if geometry.walls is None or not geometry.closed or longest <= 0:
         return
+    scale = (options.longest_side_mm or longest) / longest
     least_mm = float(MATERIALS[options.material].min_wall_mm)
-    same_size = options.model_copy(update={"longest_side_mm": None})
-    step_mm = _step_mm(piece.walls, least_mm)
-    if step_mm and (gone := thinner_by(piece, piece.walls, step_mm, least_mm)) < piece.volume_mm3:
-        thinner = replace(piece, volume_mm3=piece.volume_mm3 - gone)
-        yield _Variant("thinner_walls", f"{step_mm:g} mm thinner walls", thinner, same_size)
+    measured, thick_mm = geometry.walls, THICK_MM / scale
+    if step_mm := _step_mm(measured, least_mm, scale):
+        gone = thinner_by(geometry, measured, step_mm / scale, least_mm / scale, thick_mm=thick_mm)
+        if gone < geometry.volume_mm3:
+            thinner = replace(geometry, volume_mm3=geometry.volume_mm3 - gone)
+            yield _Variant("thinner_walls", f"{step_mm:g} mm thinner walls", thinner, options)
     shell_mm = max(SHELL_MM, least_mm)
-    if gone := hollowed_by(piece, piece.walls, shell_mm):
-        hollow = replace(piece, volume_mm3=piece.volume_mm3 - gone)
+    if gone := hollowed_by(geometry, measured, shell_mm / scale, thick_mm=thick_mm):
+        hollow = replace(geometry, volume_mm3=geometry.volume_mm3 - gone)
         words = f"what is thicker than {THICK_MM:g} mm hollowed out to {shell_mm:g} mm walls, with a drain hole"
-        yield _Variant("hollowed", words, hollow, same_size)
-    if piece.walls.share_below(least_mm / SMALLER) < THIN_SHARE:
-        longest = max(piece.extents_mm) * SMALLER
-        words = f"{1 - SMALLER:.0%} smaller, {longest:.1f} mm long"
-        yield _Variant("smaller", words, scaled(piece, longest), same_size)
+        yield _Variant("hollowed", words, hollow, options)
+    if measured.share_below(least_mm / SMALLER / scale) < THIN_SHARE:
+        size_mm = longest * scale * SMALLER
+        words = f"{1 - SMALLER:.0%} smaller, {size_mm:.1f} mm long"
+        yield _Variant("smaller", words, geometry, options.model_copy(update={"longest_side_mm": size_mm}))
 
 
 def _of_options(geometry: Geometry, options: ItemOptions, card: RateCard) -> Iterator[_Variant]:
@@ -171,12 +188,12 @@ def _of_options(geometry: Geometry, options: ItemOptions, card: RateCard) -> Ite
         yield _Variant("no_rush", "without rush", geometry, options.model_copy(update={"rush": False}))
 
 
-def _step_mm(walls: Walls, least_mm: float) -> float | None:
-    """The largest step that leaves most walls alike and castable."""
-    most = walls.median_mm * _THINNER_MOST
-    thick = walls.share_below(THICK_MM)
+def _step_mm(walls: Walls, least_mm: float, scale: float) -> float | None:
+    """The largest step that leaves most walls alike and castable, of a piece `scale` times as large as the model."""
+    most = walls.median_mm * scale * _THINNER_MOST
+    thick = walls.share_below(THICK_MM / scale)
     for step in _STEPS_MM:
-        if step <= most and thick - walls.share_below(least_mm + step) >= _AREA_WORTH_THINNING:
+        if step <= most and thick - walls.share_below((least_mm + step) / scale) >= _AREA_WORTH_THINNING:
             return step
     return None
 

@@ -4,8 +4,8 @@ import hashlib
 import json
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
-from typing import Annotated, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -195,10 +195,27 @@ class RateCard(_Part):
             raise ValueError("stones names a cut and size twice; keep one of them")
         return self
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Short hash of everything that a price depends on; when the card ends is not part of it."""
-        return _version(self)
+        priced_by = self.model_dump(exclude={"valid_to"})
+        for part, name in _ADDED_LATER:
+            if priced_by[part][name] == type(getattr(self, part)).model_fields[name].default:
+                del priced_by[part][name]
+        content = json.dumps(priced_by, default=_canonical, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:_VERSION_DIGITS]
+
+    def __copy__(self) -> Self:
+        """Without the version, as `model_copy` changes what it was made of."""
+        copied = super().__copy__()
+        copied.__dict__.pop("version", None)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """As `__copy__`."""
+        copied = super().__deepcopy__(memo)
+        copied.__dict__.pop("version", None)
+        return copied
 
     def margin(self, tier: Tier) -> Decimal:
         """Margin on cost of a customer tier."""
@@ -220,16 +237,6 @@ class RateCard(_Part):
         alloy = MATERIALS[material]
         pure = alloy.fineness * self.metals.per_gram(alloy.metal)
         return (pure + (1 - alloy.fineness) * self.alloy_per_gram(material)).quantize(_RATE_STEP)
-
-
-@lru_cache(maxsize=4096)  # by value, as a copied card would take a stored version along
-def _version(card: RateCard) -> str:
-    priced_by = card.model_dump(exclude={"valid_to"})
-    for part, name in _ADDED_LATER:
-        if priced_by[part][name] == type(getattr(card, part)).model_fields[name].default:
-            del priced_by[part][name]
-    content = json.dumps(priced_by, default=_canonical, sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:_VERSION_DIGITS]
 
 
 def _canonical(value: object) -> str:

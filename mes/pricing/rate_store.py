@@ -54,6 +54,13 @@ class StoredCard:
 
 
 # the column tells when a card ends, as that may change after it was stored
+VALID_AT = """
+    select rate_card_id from ops.rate_cards
+    where activated_at is not null and valid_from <= :at and coalesce(valid_to > :at, true)
+    order by valid_from desc, activated_at desc, rate_card_id desc limit 1
+"""
+"""SQL for the version of the card that is valid at a time, in a statement of its own or in another."""
+
 _CARD = "card || jsonb_build_object('valid_to', cast(valid_to at time zone 'UTC' as date))"
 _STORED = f"select rate_card_id, {_CARD} as card, loaded_at, activated_at from ops.rate_cards"
 _LOAD = text("""
@@ -195,14 +202,7 @@ def by_id(conn: Connection, ids: Sequence[str]) -> dict[str, RateCard]:
 
 def id_valid_at(conn: Connection, at: datetime) -> str | None:
     """The version of the active card that is valid at a time; of two, the one that began or was activated last."""
-    row = conn.execute(
-        text("""
-            select rate_card_id from ops.rate_cards
-            where activated_at is not null and valid_from <= :at and coalesce(valid_to > :at, true)
-            order by valid_from desc, activated_at desc, rate_card_id desc limit 1
-        """),
-        {"at": at},
-    ).one_or_none()
+    row = conn.execute(text(VALID_AT), {"at": at}).one_or_none()
     return row.rate_card_id if row is not None else None
 
 

@@ -1,6 +1,7 @@
 """Prices stones and their setting, apart from the other lines, as few items have any and each kind has its own rate."""
 
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from typing import Any
 
 import polars as pl
@@ -36,6 +37,9 @@ _KIND_AMOUNTS = (
     amount(pl.col("number"), pl.col("setting_rate")).alias("setting_amount"),
     amount(pl.col("number"), pl.col("stone_rate")).alias("stone_amount"),
 )
+KIND_STEPS = ((_NUMBER.alias("number"),), _KIND_AMOUNTS)
+"""What each kind of stone comes to, in steps over the fields of a stone, the item's quantity and the rates."""
+
 _PER_ITEM = (
     pl.col("setting_amount").sum().alias("settings_amount"),
     pl.col("stone_amount").sum().alias("stones_amount"),
@@ -54,12 +58,7 @@ def with_stones(items: pl.LazyFrame, kinds: pl.LazyFrame) -> pl.LazyFrame:
         items: with their position as `row`.
         kinds: from `with_stone_rates`, one row per item and kind of stone, in order.
     """
-    stones = (
-        kinds.with_columns(number=_NUMBER)
-        .with_columns(_KIND_AMOUNTS)
-        .group_by("row", maintain_order=True)
-        .agg(_PER_ITEM)
-    )
+    stones = reduce(pl.LazyFrame.with_columns, KIND_STEPS, kinds).group_by("row", maintain_order=True).agg(_PER_ITEM)
     return items.join(stones, on="row", how="left", maintain_order="left").with_columns(
         pl.col("settings_amount", "stones_amount").fill_null(0), pl.col("stones_priced").fill_null(value=True)
     )

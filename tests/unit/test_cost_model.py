@@ -19,8 +19,6 @@ from mes.pricing.cost_model import (
     as_price,
     item_of,
     price,
-    price_few,
-    price_one,
 )
 from mes.pricing.geometry import Geometry, scaled
 from mes.pricing.materials import MATERIALS
@@ -28,6 +26,7 @@ from mes.pricing.options import Cut, Finish, ItemOptions, Setting, SuppliedBy, T
 from mes.pricing.rate_card import RateCard
 from mes.pricing.rate_cards import load_sample
 from mes.pricing.rate_frame import rate_frame
+from mes.pricing.single_prices import price_few, price_one
 from tests.prices import BLOCK, CARD, DETAILED_CARD, amount, in_cents, measured, options, printed, stone
 
 RATES = rate_frame([CARD])
@@ -114,7 +113,7 @@ def test_a_price_in_bulk_equals_the_single_one_in_any_order(
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(bodies(), wished), min_size=1, max_size=8))
 def test_a_few_at_once_cost_what_each_costs(items: list[tuple[Geometry, ItemOptions]]) -> None:
-    rows = price_few(items, DETAILED_CARD).iter_rows(named=True)
+    rows = price_few(items, DETAILED_CARD)
 
     assert [as_price(row) for row in rows] == [price_one(*item, DETAILED_CARD) for item in items]
 

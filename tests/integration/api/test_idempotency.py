@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 
 from ingest.api import examples
 from mes.callers import idempotency, keys
-from mes.callers.idempotency import Answer, KeyedRequest, KeyReused
+from mes.callers.idempotency import Answer, KeyedRequest, KeyInUse, KeyReused
 from mes.callers.model import NotAuthenticated, Scope
 from tests.api_server import Api, new_key, new_order, on_database, problem, with_model
 from tests.processes import running_api
@@ -186,42 +186,64 @@ def test_two_processes_are_one_api(database_url: str, tmp_path: Path) -> None:
 def test_an_answer_lives_and_dies_with_its_work(engine: Engine) -> None:
     with engine.begin() as conn:
         key = keys.create(conn, "web shop", Scope.SHOP).key
-    lock = idempotency.lock_of("POST", "/v1/orders", "k-1")
+    keyed = idempotency.keyed("POST", "/v1/orders", "k-1")
     with engine.connect() as conn:
-        assert keys.authenticate(conn, key, lock=lock).locked
-        assert idempotency.kept(conn, REQUEST) is None
+        known = keys.authenticate(conn, key, keyed=keyed)
+        assert idempotency.kept(known, REQUEST) is None
         idempotency.store(conn, REQUEST, Answer(201, {"location": "/x"}, "made"))
-        with engine.connect() as other:
-            assert not keys.authenticate(other, key, lock=lock).locked
+        with engine.connect() as other, pytest.raises(KeyInUse):
+            idempotency.kept(keys.authenticate(other, key, keyed=keyed), REQUEST)
         conn.rollback()  # as a crash would
     with engine.begin() as conn:
-        assert keys.authenticate(conn, key, lock=lock).locked
-        assert idempotency.kept(conn, REQUEST) is None
+        assert idempotency.kept(keys.authenticate(conn, key, keyed=keyed), REQUEST) is None
         idempotency.store(conn, REQUEST, Answer(201, {"location": "/x"}, "made"))
     with engine.begin() as conn:
-        assert idempotency.kept(conn, REQUEST) == Answer(201, {"location": "/x"}, "made")
+        known = keys.authenticate(conn, key, keyed=keyed)
+        assert idempotency.kept(known, REQUEST) == Answer(201, {"location": "/x"}, "made")
         with pytest.raises(KeyReused):
-            idempotency.kept(conn, KeyedRequest("shop", "POST", "/v1/orders", "k-1", b"{} "))
+            idempotency.kept(known, KeyedRequest("shop", "POST", "/v1/orders", "k-1", b"{} "))
+
+
+def test_an_answer_is_seen_that_was_committed_while_the_lock_was_tried(engine: Engine) -> None:
+    """A plain select sees what was committed before it began; the lock may be had later."""
+    asking = text("""
+        select kept.body from (select pg_sleep(1) as over offset 0) as lock
+        left join lateral ops.kept_answer('shop', 'POST', '/v1/orders', 'k-1', '2020-01-01') as kept on true
+    """)
+    with engine.connect() as second, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(lambda: second.scalar(asking))
+        with engine.begin() as first:
+            while not first.scalar(text("select count(*) from pg_stat_activity where wait_event = 'PgSleep'")):
+                time.sleep(0.01)
+            idempotency.store(first, REQUEST, Answer(201, {}, "made"))
+        assert asked.result() == "made"
 
 
 def test_only_who_has_the_secret_can_lock(engine: Engine) -> None:
     with engine.begin() as conn:
         key = keys.create(conn, "web shop", Scope.SHOP).key
     stolen_id = f"{key[:-64]}{'0' * 64}"
+    keyed = idempotency.keyed("POST", "/v1/orders", "k-1")
     with engine.connect() as conn:
         with pytest.raises(NotAuthenticated):
-            keys.authenticate(conn, stolen_id, lock="k-1")
+            keys.authenticate(conn, stolen_id, keyed=keyed)
         with engine.connect() as other:
-            assert keys.authenticate(other, key, lock="k-1").locked
+            assert keys.authenticate(other, key, keyed=keyed).locked
 
 
-def test_an_answer_is_kept_for_seven_days(conn: Connection) -> None:
+def test_an_answer_is_kept_for_seven_days(engine: Engine, conn: Connection) -> None:
+    key = keys.create(conn, "web shop", Scope.SHOP).key
+
+    def kept(now: datetime) -> Answer | None:
+        keyed = idempotency.keyed("POST", "/v1/orders", "k-1", clock=lambda: now)
+        return idempotency.kept(keys.authenticate(conn, key, keyed=keyed), REQUEST)
+
     idempotency.store(conn, REQUEST, Answer(201, {}, "made"), clock=lambda: NOW)
     within, after = NOW + timedelta(days=7, seconds=-1), NOW + timedelta(days=7)
     assert idempotency.purge(conn, clock=lambda: within) == 0
-    assert idempotency.kept(conn, REQUEST, clock=lambda: within) is not None
-    assert idempotency.kept(conn, REQUEST, clock=lambda: after) is None
+    assert kept(within) is not None
+    assert kept(after) is None
     idempotency.store(conn, REQUEST, Answer(200, {}, "made anew"), clock=lambda: after)
-    assert idempotency.kept(conn, REQUEST, clock=lambda: after) == Answer(200, {}, "made anew")
+    assert kept(after) == Answer(200, {}, "made anew")
     assert idempotency.purge(conn, clock=lambda: after + timedelta(days=7)) == 1
     assert idempotency.purge(conn, clock=lambda: after + timedelta(days=7)) == 0

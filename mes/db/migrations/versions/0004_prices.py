@@ -20,6 +20,16 @@ begin
 end $$
 """
 
+# volatile, so that it sees what was committed until it is called, and not only until its statement began
+KEPT_ANSWER = """
+create function ops.kept_answer(of_caller text, of_method text, of_path text, of_key text, since timestamptz)
+returns table (body_hash text, status integer, headers jsonb, body text) language sql volatile rows 1 as $$
+    select body_hash, status, headers, body from ops.idempotency_keys
+    where caller = of_caller and method = of_method and path = of_path and idempotency_key = of_key
+        and created_at > since
+$$
+"""
+
 
 def upgrade() -> None:
     op.create_table(
@@ -179,9 +189,29 @@ def upgrade() -> None:
         schema="ops",
     )
     op.execute("update ops.rate_cards set activated_at = loaded_at")
+    op.execute(KEPT_ANSWER)
+    op.drop_index("ix_quotes_caller_model_id", table_name="quotes", schema="ops")
+    op.create_index(
+        "ix_quotes_current_wishes",
+        "quotes",
+        ["caller", "model_id", "material", "finish", "quantity", "rate_card_id", "kernel_version"],
+        unique=False,
+        schema="ops",
+        postgresql_where=sa.text("caller is not null and superseded_by is null"),
+    )
 
 
 def downgrade() -> None:
+    op.execute("drop function ops.kept_answer(text, text, text, text, timestamptz)")
+    op.drop_index("ix_quotes_current_wishes", table_name="quotes", schema="ops")
+    op.create_index(
+        "ix_quotes_caller_model_id",
+        "quotes",
+        ["caller", "model_id"],
+        unique=False,
+        schema="ops",
+        postgresql_where=sa.text("caller is not null"),
+    )
     op.drop_column("rate_cards", "activated_at", schema="ops")
     op.drop_column("quotes", "levers", schema="ops")
     op.drop_index(
