@@ -40,7 +40,7 @@ from mes.runtime.location import Database, libpq_url
 CALLER = Caller("shop", Scope.SHOP, "bench")
 OPTIONS = {"material": "gold585", "finish": "polished", "quantity": 1, "longest_side_mm": 24.0}
 BACKLOG_SIDE = 250  # the backlog's rings have 2 x 250 x 250 triangles: like most jewelry
-_LOOK_S, _DONE_LIMIT_S = 0.02, 600.0
+_LOOK_S, _DONE_LIMIT_S = 0.05, 600.0  # looking more often would take the workers' time
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="mes bench quote", description=__doc__)
     parser.add_argument("--requests", type=int, default=1_000, help="quotes of a known model")
     parser.add_argument("--repeats", type=int, default=7, help="cold quotes, each of a file never seen")
-    parser.add_argument("--backlog", type=int, default=24, help="models that wait for the workers, a quote each")
+    parser.add_argument("--backlog", type=int, default=60, help="models that wait for the workers, a quote each")
     parser.add_argument("--rounds", type=int, default=3, help="times that one worker and two do the backlog")
     parser.add_argument("--json", action="store_true", help="print one flat JSON object")
     asked = parser.parse_args()

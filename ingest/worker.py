@@ -31,6 +31,8 @@ from mes.models.warm_process import SandboxUnavailable
 from mes.observability import health, logs
 from mes.observability.database_gauges import DatabaseGauges
 from mes.observability.health import Heartbeat, Readiness
+from mes.pricing import rehearsal
+from mes.pricing.cost_model import CannotPrice
 from mes.runtime.location import libpq_url
 
 log = structlog.get_logger(__name__)
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal_number, lambda *_: stopping.set())
     database = engine.connect(settings.database_url, application="mes-worker")
     if "pricing" in names:
-        _warm_up()
+        _warm_up(database)
     roles = [_role(name, settings, database, stopping, heartbeat) for name in names]
     server = worker_http.start(
         settings.host,
@@ -141,12 +143,16 @@ def _role(name: str, settings: Settings, database: Engine, stopping: threading.E
     return Role(name, work_on_jobs, settings.refresh_interval_s)
 
 
-def _warm_up() -> None:
-    """Before we say that we are ready: the process that measures models takes seconds to start."""
+def _warm_up(database: Engine) -> None:
+    """Before we say that we are ready: what measures models takes seconds to start, and the first price half of one."""
     try:
         sandbox.warm_up()
+        with database.connect() as conn:
+            rehearsal.rehearse(conn)
     except SandboxUnavailable as error:  # a job that needs it tries again
         log.error("cannot measure models", reason=str(error))  # noqa: TRY400 - says all there is
+    except (CannotPrice, DBAPIError) as error:  # so does one that finds the database away
+        log.warning("not all is warm", error=type(error).__name__)
 
 
 def _start(role: Role, stopping: threading.Event, heartbeat: Heartbeat) -> threading.Thread:

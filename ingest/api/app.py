@@ -30,7 +30,9 @@ from mes.models.store import ObjectStore
 from mes.models.warm_process import SandboxUnavailable
 from mes.observability import health
 from mes.orders.new_order import NewOrder
+from mes.pricing import rehearsal
 from mes.pricing.caller_quotes import QuoteRequest
+from mes.pricing.cost_model import CannotPrice
 
 # a call is some milliseconds of waiting for the database: more threads would wait for each other
 THREADS = 16 * (os.cpu_count() or 1)
@@ -90,10 +92,11 @@ def _warm_up(engine: Engine) -> None:
     """Do before the first call what it would have to wait for; what fails now is tried again when it is needed."""
     try:
         sandbox.warm_up()
-        with ExitStack() as stack:
-            for _ in range(WARM_CONNECTIONS):
+        with engine.connect() as conn, ExitStack() as stack:
+            rehearsal.rehearse(conn)
+            for _ in range(WARM_CONNECTIONS - 1):
                 stack.enter_context(engine.connect())
-    except (SandboxUnavailable, SQLAlchemyError) as error:
+    except (SandboxUnavailable, CannotPrice, SQLAlchemyError) as error:
         log.warning("not all is warm", error=type(error).__name__)
 
 

@@ -1,10 +1,10 @@
 """Says in words what is doubtful about a model, where and how to mend it, so that a person can decide."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mes.pricing.geometry import Fault, FaultKind, Geometry, Point, scaled
+from mes.pricing.geometry import Fault, FaultKind, Geometry, Point, Walls, scaled
 from mes.pricing.materials import MATERIALS, Material
 
 PLACES = 8
@@ -142,8 +142,12 @@ def of_piece(geometry: Geometry, material: str, longest_side_mm: float | None = 
         material: what it is cast in, which says how thin a wall may be.
         longest_side_mm: size of the piece; None for the model's own.
     """
-    piece = scaled(geometry, longest_side_mm) if longest_side_mm and max(geometry.extents_mm) > 0 else geometry
-    return _worst_first([*_of_faults(piece), *_of_size(piece), *_thin_walls(piece, MATERIALS[material])])
+    longest = max(geometry.extents_mm)
+    scale = longest_side_mm / longest if longest_side_mm and longest > 0 else 1.0
+    piece = replace(geometry, walls=None, printing=None)  # few numbers are left to scale
+    piece = scaled(piece, longest_side_mm) if longest_side_mm and longest > 0 else piece
+    thin = _thin_walls(geometry.walls, scale, MATERIALS[material]) if geometry.walls is not None else ()
+    return _worst_first([*_of_faults(piece), *_of_size(piece), *thin])
 
 
 def _of_faults(geometry: Geometry) -> Iterator[Finding]:
@@ -187,20 +191,21 @@ def _of_size(geometry: Geometry) -> Iterator[Finding]:
     )
 
 
-def _thin_walls(piece: Geometry, material: Material) -> Iterator[Finding]:
-    least = float(material.min_wall_mm)
+def _thin_walls(walls: Walls, scale: float, material: Material) -> Iterator[Finding]:
+    """What is too thin of a piece that is `scale` times as large as the model."""
+    least, thinnest_mm = float(material.min_wall_mm), walls.thinnest_mm * scale
     told = least * _FACETED
-    if piece.walls is None or piece.walls.thinnest_mm >= told:
+    if thinnest_mm >= told:
         return
-    share = piece.walls.share_below(told)
-    thin = [place for place in piece.walls.places if place.thickness_mm < told]
+    share = walls.share_below(told / scale)
+    thin = [place for place in walls.places if place.thickness_mm * scale < told]
     yield Finding(
         kind=THIN_WALLS,
         severity=Severity.ERROR if share >= THIN_SHARE else Severity.WARNING,
         message=f"{share:.1%} of the surface has a wall under {least:g} mm, which {material.label} needs to fill the "
-        f"mould; the thinnest is {piece.walls.thinnest_mm:.2g} mm.",
+        f"mould; the thinnest is {thinnest_mm:.2g} mm.",
         advice=f"Make the walls at least {least:g} mm thick there, or choose a larger size or another metal.",
-        measure=Measure(piece.walls.thinnest_mm, "mm", least),
+        measure=Measure(thinnest_mm, "mm", least),
         coordinates=tuple(place.at for place in thin[:PLACES]),
     )
 

@@ -172,7 +172,7 @@ def _values(quote: Quote, caller: str) -> dict[str, object]:
         "caller": caller,
         "stones": json.dumps(quote.stones) if quote.stones else None,
         "engraving": json.dumps(quote.engraving) if quote.engraving else None,
-        "breakdown": json.dumps([_plain(line) for line in quote.lines], default=str),
+        "breakdown": json.dumps([_as_text(line) for line in quote.lines]),
         "levers": json.dumps(levers) if levers is not None else None,
     }
 
@@ -185,6 +185,10 @@ _SHAPED = frozenset(
 def _plain(part: Line | Lever) -> dict[str, Any]:
     """Its fields; ten times as fast as `dataclasses.asdict`, which copies every value."""
     return {name: getattr(part, name) for name in part.__slots__}
+
+
+def _as_text(line: Line) -> dict[str, str]:
+    return {name: str(getattr(line, name)) for name in line.__slots__}
 
 
 def _each(total: Decimal, quantity: int) -> Decimal:

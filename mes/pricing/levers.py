@@ -35,6 +35,7 @@ SMALLER = 0.95
 
 Floats = NDArray[np.float64]
 
+_STEP = 1e-9  # relative; as long as a stretch of walls of one thickness
 _STEPS_MM = (0.5, 0.3, 0.2, 0.1)
 _THINNER_MOST = 0.25  # of the median wall: beyond, it is another design
 _SHOWN_G = 0.05  # less is told as no change of mass
@@ -130,22 +131,21 @@ def _curved(slab_mm3: float, volume_mm3: float) -> float:
 
 def _between(walls: Walls, least_mm: float, below_mm: float) -> tuple[Floats, Floats]:
     """Thickness (mm) and share of the area, for each stretch of the distribution within these bounds; (N,) each."""
-    low, high, share = _stretches(walls)
+    low, high, density = _stretches(walls)
     first, last = np.maximum(low, least_mm), np.minimum(high, below_mm)
-    within = (low >= least_mm) & (low < below_mm)  # of a stretch without length, which only the first is
-    part = np.divide(last - first, high - low, out=within.astype(np.float64), where=high > low)
-    there = (part > 0) & ((share > 0) | (high > low))
-    return ((first + last) / 2)[there], (share * part)[there]
+    share = (last - first) * density
+    there = share > 0
+    return (first[there] + last[there]) / 2, share[there]
 
 
 @lru_cache(maxsize=64)
 def _stretches(walls: Walls) -> tuple[Floats, Floats, Floats]:
-    """From and up to which thickness (mm), and the share of the area, for each stretch of the distribution."""
+    """From and up to which thickness (mm), and the share of the area per mm, for each stretch of the distribution."""
     high, known = np.array(walls.distribution).T
-    low, share = high.copy(), known.copy()
-    low[1:] = high[:-1]
+    low, share = np.roll(high, 1), known.copy()
+    low[0] = high[0] * (1 - _STEP)
     share[1:] -= known[:-1]
-    return low, high, share
+    return low, high, share / (high - low)
 
 
 def _mean(values: Floats, shares: Floats) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from functools import cache, lru_cache
+from itertools import product
 from typing import Any
 
 import polars as pl
@@ -13,10 +14,13 @@ from mes.pricing.cost_model import TOTAL_BELOW, Price, as_price, item_of
 from mes.pricing.cost_steps import STEPS
 from mes.pricing.formulas import Row
 from mes.pricing.geometry import Geometry
-from mes.pricing.options import ItemOptions, Stone
+from mes.pricing.materials import MATERIALS
+from mes.pricing.options import Finish, ItemOptions, Stone, Tier
 from mes.pricing.rate_card import RateCard
 from mes.pricing.rate_frame import rate_frame, with_rates
 from mes.pricing.stone_lines import KIND_STEPS, KINDS, NO_STONES, STONE_RATES, with_stone_rates
+
+_CHOICE = {"material": pl.String, "finish": pl.String, "tier": pl.String, "quantity": pl.Int64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +43,15 @@ def price_one(geometry: Geometry, options: ItemOptions, card: RateCard) -> Price
 def price_few(items: Sequence[tuple[Geometry, ItemOptions]], card: RateCard) -> list[Row]:
     """Price a few items at once: rows as `cost_model.price` makes them with `detail`, item and rates included.
 
-    What takes long for a few rows, finding their rates, is done once for each card and choice.
+    What takes long for a few rows, finding their rates, is done once for each card.
     """
     kept = _Card(card.version, card)
     with localcontext(formulas.EXACT):
         return [_priced(geometry, options, kept) for geometry, options in items]
 
 
-def warm_up() -> None:
-    """Make the formulas, before the first price waits for them."""
-    _of_item()
-    _of_kind()
-
-
 def _priced(geometry: Geometry, options: ItemOptions, kept: _Card) -> Row:
-    row = _rates_of_choice(kept, *_choice(options, kept.card)) | item_of(geometry, options, kept.card)
+    row = _rates_of(kept)[_choice(options, kept.card)] | item_of(geometry, options, kept.card)
     if options.stones:
         row |= _of_stones([_kind(options, stone, kept) for stone in options.stones])
     row |= _of_item()(row)
@@ -73,22 +71,27 @@ def _of_kind() -> Callable[[Row], Row]:
 
 
 @lru_cache(maxsize=256)
-def _rates_of(kept: _Card) -> pl.DataFrame:
+def _rate_frame(kept: _Card) -> pl.DataFrame:
     return rate_frame([kept.card])
 
 
-def _choice(options: ItemOptions, card: RateCard) -> tuple[str, str, str, int]:
+def _choice(options: ItemOptions, card: RateCard) -> tuple[str, ...]:
     """What the rates of an item depend on; quantities between two breaks have the same."""
-    from_quantities = [step.min_quantity for step in card.terms.quantity_breaks]
-    step = max((first for first in from_quantities if first <= options.quantity), default=1)
-    return options.material, options.finish.value, options.tier.value, step
+    step = max((first for first in _first_quantities(card) if first <= options.quantity), default=1)
+    return options.material, options.finish.value, options.tier.value, str(step)
 
 
-@lru_cache(maxsize=4096)
-def _rates_of_choice(kept: _Card, material: str, finish: str, tier: str, quantity: int) -> Row:
-    choice = {"rate_card": kept.version, "material": material, "finish": finish, "tier": tier, "quantity": quantity}
-    rates = with_rates(pl.LazyFrame(choice), _rates_of(kept)).drop(*choice).with_columns(**NO_STONES)
-    return rates.collect().row(0, named=True)
+@lru_cache(maxsize=32)
+def _rates_of(kept: _Card) -> dict[tuple[str, ...], Row]:
+    """The rates of each choice that a card offers, some 200: found at once, in the time of a few."""
+    choices = product(MATERIALS, map(str, Finish), map(str, Tier), _first_quantities(kept.card))
+    asked = pl.DataFrame(list(choices), schema=_CHOICE, orient="row").with_columns(rate_card=pl.lit(kept.version))
+    rates = with_rates(asked.lazy(), _rate_frame(kept)).with_columns(**NO_STONES).collect()
+    return {tuple(str(row.pop(name)) for name in _CHOICE): row for row in rates.iter_rows(named=True)}
+
+
+def _first_quantities(card: RateCard) -> list[int]:
+    return [1, *(step.min_quantity for step in card.terms.quantity_breaks if step.min_quantity > 1)]
 
 
 def _of_stones(kinds: list[Row]) -> Row:
@@ -115,6 +118,6 @@ def _rates_of_stone(
 ) -> tuple[Decimal | None, Decimal | None]:
     kind: dict[str, Any] = {"row": 0, "rate_card": kept.version, "quantity": 1, "count": 1}
     kind |= {"cut": cut, "size_mm": size_mm, "setting": setting, "supplied_by": supplied_by}
-    found = with_stone_rates(pl.LazyFrame([kind], schema=KINDS), _rates_of(kept)).select(*STONE_RATES).collect()
+    found = with_stone_rates(pl.LazyFrame([kind], schema=KINDS), _rate_frame(kept)).select(*STONE_RATES).collect()
     rates: tuple[Decimal | None, Decimal | None] = found.row(0)
     return rates

@@ -1,0 +1,29 @@
+"""Prices a piece that nobody asked for, so that what is made at first use is there before the first customer waits."""
+
+from sqlalchemy import Connection
+
+from mes.clock import Clock, utc_now
+from mes.pricing import rate_store
+from mes.pricing.geometry import Geometry
+from mes.pricing.levers import price_with_levers
+from mes.pricing.options import Cut, Finish, ItemOptions, Setting, Stone, SuppliedBy
+
+_CUBE = Geometry(
+    triangles=12,
+    volume_mm3=1000.0,
+    area_mm2=600.0,
+    extents_mm=(10.0, 10.0, 10.0),
+    bodies=1,
+    closed=True,
+    open_edges=0,
+    facing="outward",
+)
+_STONE = Stone(cut=Cut.ROUND, size_mm=1.5, count=1, setting=Setting.PAVE, supplied_by=SuppliedBy.CUSTOMER)
+_OPTIONS = ItemOptions(material="silver925", finish=Finish.POLISHED, quantity=1, stones=(_STONE,))
+
+
+def rehearse(conn: Connection, *, clock: Clock = utc_now) -> None:
+    """Read today's rate card, find its rates and make the formulas; without a card there is nothing to rehearse."""
+    card_id = rate_store.id_valid_at(conn, clock())
+    if card_id is not None:
+        price_with_levers(_CUBE, _OPTIONS, rate_store.kept(conn, card_id))
