@@ -27,8 +27,8 @@ def compiled(steps: Iterable[Sequence[pl.Expr]]) -> Callable[[Mapping[str, Any]]
     """A function from a row to the columns that steps of `with_columns` make of it.
 
     It knows what the cost model is made of: arithmetic, comparisons, `when`, casts to decimals and floats, and a few
-    functions. Nulls, infinities, NaN and rounding are as in Polars. One Python statement stands for each node, which
-    takes a fifth of the time of calls from node to node.
+    functions. Nulls, infinities, NaN and rounding are as in Polars, but for the last bit of a sum of three floats. One
+    Python statement stands for each node; calls from node to node would take twice as long.
 
     Args:
         steps: expressions with an alias each.
@@ -153,7 +153,8 @@ def _divide(one: Any, other: Any) -> Any:  # noqa: ANN401 - numbers
     try:
         return one / other
     except ZeroDivisionError:
-        return math.copysign(math.inf, one) if one and not math.isnan(one) else math.nan
+        no_number = not one or math.isnan(one)
+        return math.nan if no_number else math.copysign(math.inf, one) * math.copysign(1.0, other)
 
 
 def _to_decimal(value: float | Decimal, scale: int) -> Decimal:

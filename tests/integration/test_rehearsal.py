@@ -1,0 +1,19 @@
+"""A program that says that it is ready has priced a piece, where there are rates to price it by."""
+
+from sqlalchemy import Connection
+
+from mes.pricing import rate_cards, rate_store, rehearsal, single_prices
+
+
+def test_the_first_customer_finds_todays_rates_and_the_formulas_at_hand(conn: Connection) -> None:
+    single_prices._rates_of.cache_clear()
+    single_prices._of_item.cache_clear()
+    rate_store.load(conn, rate_cards.load_sample())
+    rehearsal.rehearse(conn)
+    assert single_prices._rates_of.cache_info().currsize == 1
+    assert single_prices._of_item.cache_info().currsize == 1
+    assert conn.exec_driver_sql("select count(*) from ops.quotes").scalar_one() == 0
+
+
+def test_a_workshop_without_rates_is_ready_all_the_same(conn: Connection) -> None:
+    rehearsal.rehearse(conn)
