@@ -14,8 +14,8 @@ from mes.config import load as load_settings
 from mes.feeds import apply as apply_feeds
 from mes.models import intake
 from mes.orders import anomalies
-from mes.pricing import quotes as quoting
-from mes.pricing import rate_cards, rate_store
+from mes.pricing.quotes import order_quotes as quoting
+from mes.pricing.rates import rate_cards, rate_store
 
 log = structlog.get_logger(__name__)
 _RAW_KEYS = [feed.key for feed in FEED_ASSETS]

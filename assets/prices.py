@@ -7,10 +7,11 @@ from assets.resources import Database, Models
 from assets.stewardship import DAILY, PRICING_TEAM
 from mes.errors import MesError
 from mes.models import backlog
-from mes.pricing import cost_audit, renewal
-from mes.pricing import cost_table as costing
-from mes.pricing.cost_table import Refreshed
-from mes.pricing.renewal import Renewed
+from mes.pricing.costs import cost_audit
+from mes.pricing.costs import cost_table as costing
+from mes.pricing.costs.cost_table import Refreshed
+from mes.pricing.quotes import renewal
+from mes.pricing.quotes.renewal import Renewed
 
 BACKLOG_PARTS = dg.StaticPartitionsDefinition(backlog.PARTS)
 _FAILURES_SHOWN = 200

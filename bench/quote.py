@@ -28,11 +28,12 @@ from mes.db import migrate, query
 from mes.models import pending, sandbox
 from mes.models.sandbox import Limits
 from mes.models.store import ObjectStore
-from mes.pricing import caller_quotes, rate_cards, rate_store
-from mes.pricing.caller_quotes import QuoteRequest
-from mes.pricing.levers import price_with_levers
+from mes.pricing.costs.levers import price_with_levers
 from mes.pricing.materials import MATERIALS
 from mes.pricing.options import Finish, parse
+from mes.pricing.quotes import caller_quotes
+from mes.pricing.quotes.caller_quotes import QuoteRequest
+from mes.pricing.rates import rate_cards, rate_store
 from mes.runtime import ports
 from mes.runtime.embedded import database
 from mes.runtime.location import Database, libpq_url

@@ -18,11 +18,12 @@ from sqlalchemy import Connection, Engine, text
 from mes.config import Settings
 from mes.db import engine as engines
 from mes.db import migrate, query
-from mes.pricing import cost_audit, cost_table, rate_cards, rate_store
+from mes.pricing.costs import cost_audit, cost_table
 from mes.pricing.geometry import KERNEL_VERSION
 from mes.pricing.materials import MATERIALS, Metal
 from mes.pricing.options import Finish
-from mes.pricing.rate_card import RateCard
+from mes.pricing.rates import rate_cards, rate_store
+from mes.pricing.rates.rate_card import RateCard
 from mes.runtime import up
 from mes.runtime.embedded import database
 

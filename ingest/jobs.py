@@ -30,7 +30,7 @@ from mes.models.warm_process import SandboxUnavailable
 from mes.observability import logs, metrics
 from mes.observability.metrics import JobOutcome
 from mes.orders import service
-from mes.pricing import caller_quotes, quotes
+from mes.pricing.quotes import caller_quotes, order_quotes
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ def price_order(context: JobContext, order_id: str) -> None:
     database, order = _bench(context).database, UUID(order_id)
     try:
         with _timed(context, PRICE_ORDER, order_id=order_id), database.begin() as conn:
-            quotes.quote_items(conn, [order])
+            order_quotes.quote_items(conn, [order])
             sharing.share_out(conn, [order])
             refresher.refresh_now(conn, [order])
     except OperationalError:  # the database is away: no fault of the order
@@ -77,7 +77,7 @@ def price_order(context: JobContext, order_id: str) -> None:
             raise
         log.exception("order cannot be priced", order_id=order_id)
         with database.begin() as conn:
-            service.hold(conn, order, quotes.PRICER, NOT_PRICED.format(type(error).__name__))
+            service.hold(conn, order, order_quotes.PRICER, NOT_PRICED.format(type(error).__name__))
             sharing.share_out(conn, [order])
 
 

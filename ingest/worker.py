@@ -31,8 +31,8 @@ from mes.models.warm_process import SandboxUnavailable
 from mes.observability import health, logs
 from mes.observability.database_gauges import DatabaseGauges
 from mes.observability.health import Heartbeat, Readiness
-from mes.pricing import rehearsal
-from mes.pricing.cost_model import CannotPrice
+from mes.pricing.costs.cost_model import CannotPrice
+from mes.pricing.quotes import rehearsal
 from mes.runtime.location import libpq_url
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,7 @@ from assets.resources import Database, Feeds
 from mes import config
 from mes.clock import utc_now
 from mes.feeds.files import FeedFolder, UnreadableFeed
-from mes.pricing import rate_store
+from mes.pricing.rates import rate_store
 from pipelines import arrivals
 from pipelines.jobs import MAIN_JOB, main_job, prices
 

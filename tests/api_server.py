@@ -23,7 +23,7 @@ from mes.db import engine as engines
 from mes.models import intake, sandbox
 from mes.models.sandbox import Analysis
 from mes.models.store import ObjectStore
-from mes.pricing import rate_cards, rate_store
+from mes.pricing.rates import rate_cards, rate_store
 from mes.runtime.location import libpq_url
 from tests.workshop import LIMITS
 

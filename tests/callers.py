@@ -4,8 +4,8 @@ from sqlalchemy import Connection, text
 
 from mes.callers.model import Caller, Scope
 from mes.orders.new_order import NewOrder
-from mes.pricing import rate_cards, rate_store
 from mes.pricing.geometry import KERNEL_VERSION
+from mes.pricing.rates import rate_cards, rate_store
 
 SHOP = Caller("shop", Scope.SHOP, "web shop")
 PARTNER = Caller("acme", Scope.PARTNER, "acme's shop")

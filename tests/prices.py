@@ -4,10 +4,10 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from mes.pricing.cost_model import Price
+from mes.pricing.costs.cost_model import Price
 from mes.pricing.geometry import Geometry, Printing
 from mes.pricing.options import ItemOptions, parse
-from mes.pricing.rate_card import RateCard
+from mes.pricing.rates.rate_card import RateCard
 
 # Metal prices that make 100, 10 and 50 USD per gram of pure gold, silver and platinum.
 CARD = RateCard.model_validate(

@@ -30,9 +30,9 @@ from mes.models.store import ObjectStore
 from mes.models.warm_process import SandboxUnavailable
 from mes.observability import health
 from mes.orders.new_order import NewOrder
-from mes.pricing import rehearsal
-from mes.pricing.caller_quotes import QuoteRequest
-from mes.pricing.cost_model import CannotPrice
+from mes.pricing.costs.cost_model import CannotPrice
+from mes.pricing.quotes import rehearsal
+from mes.pricing.quotes.caller_quotes import QuoteRequest
 
 # a call is some milliseconds of waiting for the database: more threads would wait for each other
 THREADS = 16 * (os.cpu_count() or 1)

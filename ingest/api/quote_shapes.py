@@ -8,9 +8,10 @@ from pydantic import Field
 
 from ingest.api.model_shapes import Finding
 from ingest.api.shape import Amount, Money, Number, Shape, Waiting
-from mes.pricing import caller_quotes, levers
-from mes.pricing.cost_model import Line
+from mes.pricing.costs import levers
+from mes.pricing.costs.cost_model import Line
 from mes.pricing.options import Engraving, Stone
+from mes.pricing.quotes import caller_quotes
 
 
 class QuoteLine(Shape):

@@ -14,9 +14,9 @@ from mes.callers.idempotency import Answer
 from mes.callers.model import Caller
 from mes.models import errors
 from mes.models.errors import NoSuchModel
-from mes.pricing import caller_quotes
-from mes.pricing.caller_quotes import NoRateCard, NoSuchQuote, PendingQuote, Quote, QuoteRequest
-from mes.pricing.cost_model import CannotPrice
+from mes.pricing.costs.cost_model import CannotPrice
+from mes.pricing.quotes import caller_quotes
+from mes.pricing.quotes.caller_quotes import NoRateCard, NoSuchQuote, PendingQuote, Quote, QuoteRequest
 
 _REFUSED_MODELS = tuple(errors.BY_CODE.values())
 

@@ -9,13 +9,13 @@ from sqlalchemy import Connection, text
 
 from mes.db.copy import read_frame
 from mes.orders.life import FINISHED_STATUSES, Status
-from mes.pricing.cost_model import price
+from mes.pricing.costs.cost_model import price
+from mes.pricing.costs.rate_frame import rate_frame
+from mes.pricing.costs.stone_lines import STONES
 from mes.pricing.materials import MATERIALS
 from mes.pricing.options import Engraving, Finish, Tier
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_changes import percent
-from mes.pricing.rate_frame import rate_frame
-from mes.pricing.stone_lines import STONES
+from mes.pricing.rates.rate_card import RateCard
+from mes.pricing.rates.rate_changes import percent
 
 PIECES_AT_MOST = 200
 _ORDERS_LOOKED_AT = 5_000  # the newest: of a million orders, their pieces are found in 0.1 s

@@ -6,12 +6,13 @@ from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection
 
-from mes.pricing import price_moves, rate_store, rate_warnings
+from mes.pricing import price_moves
 from mes.pricing.price_moves import MaterialMoves, Unapproved
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_changes import Comparison, MetalMoves, changes, compare, holding, metal_moves
-from mes.pricing.rate_validity import together
-from mes.pricing.rate_warnings import RateWarning
+from mes.pricing.rates import rate_store, rate_warnings
+from mes.pricing.rates.rate_card import RateCard
+from mes.pricing.rates.rate_changes import Comparison, MetalMoves, changes, compare, holding, metal_moves
+from mes.pricing.rates.rate_validity import together
+from mes.pricing.rates.rate_warnings import RateWarning
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from mes.dispatch import desk
 from mes.lists import refresher
 from mes.orders import repository
 from mes.orders.life import Status
-from mes.pricing import rate_cards, rate_store
+from mes.pricing.rates import rate_cards, rate_store
 from tests.e2e.conftest import COLLEAGUE, MANAGER, OPERATOR, running_console, sign_in
 from tests.e2e.screen import Screen, eventually
 from tests.orders import add_order

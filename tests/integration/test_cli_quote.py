@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ingest.api import examples
 from mes import config
-from mes.pricing.cost_lines import HOW, QUANTITY_LINES, TERM_LINES
+from mes.pricing.costs.cost_lines import HOW, QUANTITY_LINES, TERM_LINES
 from mes.runtime.cli import app
 
 Run = Callable[..., str]

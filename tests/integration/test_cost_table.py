@@ -13,10 +13,12 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from mes.pricing import cost_audit, cost_table, geometry_store, rate_cards, rate_store
-from mes.pricing.cost_table import Refreshed
+from mes.pricing import geometry_store
+from mes.pricing.costs import cost_audit, cost_table
+from mes.pricing.costs.cost_table import Refreshed
 from mes.pricing.geometry import KERNEL_VERSION, Geometry, Printing
-from mes.pricing.rate_card import RateCard
+from mes.pricing.rates import rate_cards, rate_store
+from mes.pricing.rates.rate_card import RateCard
 from tests.conftest import REPOSITORY
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -305,7 +307,7 @@ KILLED = """
 import sys
 from datetime import datetime
 from mes.db import engine as engines
-from mes.pricing import cost_table
+from mes.pricing.costs import cost_table
 connections, now = engines.connect(sys.argv[1]), datetime.fromisoformat(sys.argv[2])
 while True:
     with connections.begin() as conn:

@@ -16,7 +16,8 @@ from mes.feeds.files import FeedFolder
 from mes.orders import anomalies, history, service
 from mes.orders.life import Status, System
 from mes.orders.model import Actor
-from mes.pricing import quotes, rate_cards, rate_store
+from mes.pricing.quotes import order_quotes
+from mes.pricing.rates import rate_cards, rate_store
 from tests.workshop import SINCE, Workshop, write_lines
 
 RING = "meshes/jewelry/mit_ringshowcase_ring.stl"
@@ -235,11 +236,11 @@ def test_a_changed_urgency_or_tier_is_priced_again(marts_engine: Engine, data_ro
     loads(_order())
     with marts_engine.begin() as conn:
         rate_store.load(conn, rate_cards.load_sample())
-        quotes.quote_items(conn)
+        order_quotes.quote_items(conn)
     changed = _order(rush=True, customer={"external_id": "c1", "tier": "vip"}, updated_at="2018-03-03T08:00:00Z")
     loads(changed)
     with marts_engine.begin() as conn:
-        quotes.quote_items(conn)
+        order_quotes.quote_items(conn)
     assert loads.workshop.rows("""
         select quotes.rush, quotes.tier from ops.order_items join ops.quotes using (quote_id)
     """) == [(True, "vip")]
@@ -252,7 +253,7 @@ def test_an_export_takes_no_promised_price_away(marts_engine: Engine, data_root:
     loads(_order())
     with marts_engine.begin() as conn:
         rate_store.load(conn, rate_cards.load_sample())
-        quotes.quote_items(conn)
+        order_quotes.quote_items(conn)
         conn.execute(text("update ops.quotes set caller = 'shop', tier = 'vip', order_id = null, line = null"))
     loads(_order(updated_at="2018-03-03T08:00:00Z", paid="101.00"))
     assert loads.workshop.rows("select tier from ops.order_items join ops.quotes using (quote_id)") == [("vip",)]

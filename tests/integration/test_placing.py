@@ -15,8 +15,8 @@ from mes.models.errors import NoSuchModel
 from mes.orders import placing, repository
 from mes.orders.life import Status
 from mes.orders.placing import ExternalIdTaken, PlacedInFuture, UnusableQuote
-from mes.pricing import caller_quotes
-from mes.pricing.caller_quotes import NoSuchQuote, PendingQuote, Quote, QuoteRequest
+from mes.pricing.quotes import caller_quotes
+from mes.pricing.quotes.caller_quotes import NoSuchQuote, PendingQuote, Quote, QuoteRequest
 from tests.callers import MODEL, PARTNER, SHOP, add_model, new_order
 
 TABLES = ("ops.orders", "ops.order_items", "ops.order_events", "ops.outbox", "ops.dirty_orders", "procrastinate_jobs")

@@ -15,8 +15,8 @@ from assets.prices import PRICE_CHECKS, cost_table, geometry_backlog, renewals
 from assets.resources import Database, Models
 from mes import config
 from mes.models.store import ObjectStore
-from mes.pricing import rate_cards, rate_store
 from mes.pricing.geometry import KERNEL_VERSION
+from mes.pricing.rates import rate_cards, rate_store
 from pipelines.sensors import rate_card_activated
 from tests.callers import add_model
 from tests.conftest import REPOSITORY

@@ -11,9 +11,11 @@ from sqlalchemy import Connection, Engine, text
 from mes.orders import placing, repository, service
 from mes.orders.life import Status, System
 from mes.orders.model import Actor
-from mes.pricing import caller_quotes, geometry_store, quote_rows, quotes, rate_cards, rate_store
-from mes.pricing.caller_quotes import Quote, QuoteRequest
+from mes.pricing import geometry_store
 from mes.pricing.geometry import KERNEL_VERSION, Fault, Geometry, Printing, ThinPlace, Walls
+from mes.pricing.quotes import caller_quotes, order_quotes, quote_rows
+from mes.pricing.quotes.caller_quotes import Quote, QuoteRequest
+from mes.pricing.rates import rate_cards, rate_store
 from tests.callers import SHOP, add_model, new_order
 from tests.orders import PLACED_AT, add_order
 
@@ -55,10 +57,10 @@ def _item(conn: Connection, order_id: UUID, line: int = 1, **options: object) ->
     )
 
 
-def _quote(engine: Engine) -> quotes.Quoted:
+def _quote(engine: Engine) -> order_quotes.Quoted:
     with engine.begin() as conn:
         rate_store.load(conn, rate_cards.load_sample())
-        return quotes.quote_items(conn)
+        return order_quotes.quote_items(conn)
 
 
 def test_a_submitted_order_is_priced_and_moves_on(marts_engine: Engine) -> None:
@@ -241,11 +243,11 @@ def test_an_order_that_was_held_before_its_price_goes_on_once_released(marts_eng
         order_id = add_order(conn)
         _item(conn, order_id)
         service.hold(conn, order_id, PERSON, "look at it")
-        quotes.quote_items(conn)
+        order_quotes.quote_items(conn)
         assert repository.get(conn, order_id).status is Status.SUBMITTED
         service.release(conn, order_id, PERSON)
         assert conn.execute(text("select args ->> 'order_id' from procrastinate_jobs")).scalar_one() == str(order_id)
-        quotes.quote_items(conn, [order_id] if by_job else None)
+        order_quotes.quote_items(conn, [order_id] if by_job else None)
         assert repository.get(conn, order_id).status is Status.PRICE_CALCULATED
 
 
@@ -255,10 +257,10 @@ def test_an_order_priced_while_it_was_being_placed_goes_on_once_submitted(marts_
         rate_store.load(conn, rate_cards.load_sample())
         order_id = add_order(conn, status=Status.INITIATED)
         _item(conn, order_id)
-        quotes.quote_items(conn)
+        order_quotes.quote_items(conn)
         service.transition(conn, order_id, Status.SUBMITTED, Actor(System.SHOP, "shop"))
         assert conn.execute(text("select args ->> 'order_id' from procrastinate_jobs")).scalar_one() == str(order_id)
-        quotes.quote_items(conn, [order_id])
+        order_quotes.quote_items(conn, [order_id])
         assert repository.get(conn, order_id).status is Status.PRICE_CALCULATED
 
 
@@ -361,7 +363,7 @@ def test_an_order_placed_at_a_quote_costs_what_the_quote_says(marts_engine: Engi
         dearer = dearer.model_copy(update={"metals": dearer.metals.model_copy(update={"gold": Decimal(9999)})})
         rate_store.load(conn, [dearer])
     with marts_engine.begin() as conn:
-        quoted = quotes.quote_items(conn, [placed.order_id])
+        quoted = order_quotes.quote_items(conn, [placed.order_id])
     assert (quoted.quotes, quoted.priced_orders) == (0, 1)
     with marts_engine.begin() as conn:
         kept = conn.execute(text("select quote_id, total from ops.order_items join ops.quotes using (quote_id)")).one()
@@ -379,9 +381,9 @@ def test_a_job_that_comes_twice_decides_nothing_twice(marts_engine: Engine) -> N
     with marts_engine.begin() as conn:
         service.release(conn, order_id, PERSON)
         conn.execute(text("update ops.order_items set material = 'gold750', quote_id = null"))
-        quotes.quote_items(conn, [order_id])
+        order_quotes.quote_items(conn, [order_id])
         service.release(conn, order_id, PERSON)
         before = repository.events(conn, order_id)
-        quotes.quote_items(conn, [order_id])
+        order_quotes.quote_items(conn, [order_id])
         assert repository.events(conn, order_id) == before
     assert [event.type for event in before].count("repriced") == 1

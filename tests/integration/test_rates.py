@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from mes.orders.life import Status
-from mes.pricing import price_moves, quotes, rate_cards, rate_proposal, rate_store
+from mes.pricing import price_moves, rate_proposal
 from mes.pricing.price_moves import MaterialMoves
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_cards import with_metals
+from mes.pricing.quotes import order_quotes
+from mes.pricing.rates import rate_cards, rate_store
+from mes.pricing.rates.rate_card import RateCard
+from mes.pricing.rates.rate_cards import with_metals
 from tests.callers import MODEL, add_model
 from tests.orders import add_order
 
@@ -99,7 +101,7 @@ def test_a_card_that_a_quote_names_stays_whatever_its_state(marts_engine: Engine
     with marts_engine.begin() as conn:
         add_model(conn)
         add_item(conn, add_order(conn))
-        quotes.quote_items(conn)
+        order_quotes.quote_items(conn)
         conn.execute(
             text("update ops.rate_cards set activated_at = null where rate_card_id = :id"), {"id": SAMPLE.version}
         )
@@ -187,16 +189,16 @@ def test_an_activation_in_the_past_changes_no_quote(marts_engine: Engine) -> Non
     with marts_engine.begin() as conn:
         add_model(conn)
         add_item(conn, add_order(conn, "quoted"))
-        quotes.quote_items(conn)
+        order_quotes.quote_items(conn)
         before = conn.execute(text("select * from ops.quotes")).all()
 
         rate_store.load(conn, [with_metals(SAMPLE, {"silver": "60"}, date(2026, 2, 1))])
-        quotes.quote_items(conn)
+        order_quotes.quote_items(conn)
         assert conn.execute(text("select * from ops.quotes")).all() == before
         assert rate_store.by_id(conn, [before[0].rate_card_id]) == {SAMPLE.version: SAMPLE}
 
         add_item(conn, add_order(conn, "quoted after"))  # placed on the same day as the first
-        quotes.quote_items(conn)
+        order_quotes.quote_items(conn)
         totals = conn.execute(text("select total from ops.quotes order by total")).all()
     assert [row.total for row in totals] == [Decimal("75.11"), Decimal("79.84")]  # by hand, see below
 

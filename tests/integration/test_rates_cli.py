@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from mes import config
 from mes.clock import utc_now
-from mes.pricing import rate_cards, rate_store
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_cards import SAMPLE_FILE, as_yaml, with_metals
+from mes.pricing.rates import rate_cards, rate_store
+from mes.pricing.rates.rate_card import RateCard
+from mes.pricing.rates.rate_cards import SAMPLE_FILE, as_yaml, with_metals
 from mes.runtime.cli import app
 from mes.runtime.location import libpq_url
 from tests.callers import add_model

@@ -2,7 +2,9 @@
 
 from sqlalchemy import Connection
 
-from mes.pricing import rate_cards, rate_store, rehearsal, single_prices
+from mes.pricing.costs import single_prices
+from mes.pricing.quotes import rehearsal
+from mes.pricing.rates import rate_cards, rate_store
 
 
 def test_the_first_customer_finds_todays_rates_and_the_formulas_at_hand(conn: Connection) -> None:

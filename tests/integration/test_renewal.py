@@ -15,12 +15,13 @@ from mes import config
 from mes.orders import placing, repository, service
 from mes.orders.life import Status, System
 from mes.orders.model import Actor, Event, VersionConflict
-from mes.pricing import caller_quotes, quotes, rate_cards, rate_store, renewal
-from mes.pricing.caller_quotes import Quote, QuoteRequest
 from mes.pricing.geometry import KERNEL_VERSION
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_cards import NoRateCard
-from mes.pricing.renewal import Renewed
+from mes.pricing.quotes import caller_quotes, order_quotes, renewal
+from mes.pricing.quotes.caller_quotes import Quote, QuoteRequest
+from mes.pricing.quotes.renewal import Renewed
+from mes.pricing.rates import rate_cards, rate_store
+from mes.pricing.rates.rate_card import RateCard
+from mes.pricing.rates.rate_cards import NoRateCard
 from mes.runtime.cli import app
 from tests.callers import MODEL, SHOP, add_model, new_order
 from tests.orders import PLACED_AT, add_order
@@ -57,7 +58,7 @@ def _order(conn: Connection, number: str = "S-1", *, lines: int = 1, material: s
             """),
             {"order_id": order_id, "line": line, "model": MODEL, "material": material},
         )
-    quotes.quote_items(conn, [order_id])
+    order_quotes.quote_items(conn, [order_id])
     return order_id
 
 
@@ -215,7 +216,7 @@ def test_an_order_placed_at_a_callers_quote_is_renewed_like_any(shop: Engine) ->
         assert isinstance(quote, Quote)
         order = new_order(item={"quote_id": str(quote.quote_id)})
         placed = placing.place(conn, SHOP, order, clock=lambda: PLACED_AT)
-        quotes.quote_items(conn, [placed.order_id])
+        order_quotes.quote_items(conn, [placed.order_id])
     _load(shop, _dearer())
     assert _expire(shop).repriced == 1
     with shop.begin() as conn:

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from ingest.api import examples
 from mes import config
 from mes.callers.model import Scope
-from mes.pricing import quotes, requote
 from mes.pricing.geometry import KERNEL_VERSION
-from mes.pricing.requote import Difference, NoSuchQuote
+from mes.pricing.quotes import order_quotes, requote
+from mes.pricing.quotes.requote import Difference, NoSuchQuote
 from mes.runtime.cli import app
 from mes.runtime.location import libpq_url
 from tests.api_server import Api, new_key, on_database, serving, settings_on, with_model
@@ -87,10 +87,10 @@ def test_what_orders_cost_comes_out_again_superseded_or_not(marts_engine: Engine
             add_item(conn, order_id, 2, material="gold750", finish="plated", stones=json.dumps([stone, stone]))
             add_item(conn, order_id, 3, engraving=json.dumps({"text": "A & B", "side": "inside"}))
     with marts_engine.begin() as conn:
-        quotes.quote_items(conn)
+        order_quotes.quote_items(conn)
         conn.execute(text("update ops.order_items set quantity = 3, quote_id = null where line = 1"))
     with marts_engine.begin() as conn:
-        quotes.quote_items(conn)
+        order_quotes.quote_items(conn)
         rows = conn.execute(text("select quote_id, superseded_by is null as current from ops.quotes")).all()
         recomputed = [requote.recompute(conn, row.quote_id) for row in rows]
     assert sorted(row.current for row in rows) == [False] * 3 + [True] * 9

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mes.pricing import cost_model, rounding
-from mes.pricing.cost_model import (
+from mes.pricing.costs import cost_model, rounding
+from mes.pricing.costs.cost_model import (
     ITEM_SCHEMA,
     PROBLEMS,
     RESULT,
@@ -20,13 +20,13 @@ from mes.pricing.cost_model import (
     item_of,
     price,
 )
+from mes.pricing.costs.rate_frame import rate_frame
+from mes.pricing.costs.single_prices import price_few, price_one
 from mes.pricing.geometry import Geometry, scaled
 from mes.pricing.materials import MATERIALS
 from mes.pricing.options import Cut, Finish, ItemOptions, Setting, SuppliedBy, Tier
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_cards import load_sample
-from mes.pricing.rate_frame import rate_frame
-from mes.pricing.single_prices import price_few, price_one
+from mes.pricing.rates.rate_card import RateCard
+from mes.pricing.rates.rate_cards import load_sample
 from tests.prices import BLOCK, CARD, DETAILED_CARD, amount, in_cents, measured, options, printed, stone
 
 RATES = rate_frame([CARD])

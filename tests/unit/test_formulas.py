@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mes.pricing import formulas
-from mes.pricing.formulas import NotAFormula, compiled
-from mes.pricing.rounding import EXACT, MONEY, QUANTITY, amount, cents, quantity
+from mes.pricing.costs import formulas
+from mes.pricing.costs.formulas import NotAFormula, compiled
+from mes.pricing.costs.rounding import EXACT, MONEY, QUANTITY, amount, cents, quantity
 
 a, b, c = (pl.col(name) for name in "abc")
 

@@ -6,10 +6,10 @@ from math import pi
 
 import pytest
 
-from mes.pricing.cost_model import CannotPrice
+from mes.pricing.costs.cost_model import CannotPrice
+from mes.pricing.costs.levers import Lever, hollowed_by, price_with_levers, thinner_by
+from mes.pricing.costs.single_prices import price_one
 from mes.pricing.geometry import Geometry, ThinPlace, Walls, scaled
-from mes.pricing.levers import Lever, hollowed_by, price_with_levers, thinner_by
-from mes.pricing.single_prices import price_one
 from tests.prices import CARD, measured, options
 
 MIN_WALL_MM = 0.6  # of gold

@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mes.pricing.cost_model import ITEM_SCHEMA, item_of, price
-from mes.pricing.rate_cards import load_sample
-from mes.pricing.rate_frame import rate_frame
-from mes.pricing.single_prices import price_one
+from mes.pricing.costs.cost_model import ITEM_SCHEMA, item_of, price
+from mes.pricing.costs.rate_frame import rate_frame
+from mes.pricing.costs.single_prices import price_one
+from mes.pricing.rates.rate_cards import load_sample
 from tests.prices import BLOCK, CARD, DETAILED_CARD, amount, measured, options, printed, stone
 
 # The same block lying askew: its oriented box, the height at which its wax is printed, support and detail are known.

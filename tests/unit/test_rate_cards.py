@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mes.pricing.materials import MATERIALS
 from mes.pricing.options import Finish, Tier
-from mes.pricing.rate_card import AlloyPrices, FinishMinutes, Margins
-from mes.pricing.rate_cards import (
+from mes.pricing.rates.rate_card import AlloyPrices, FinishMinutes, Margins
+from mes.pricing.rates.rate_cards import (
     SAMPLE_FILE,
     BadRateCard,
     NoRateCard,

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from mes.pricing import rate_warnings
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_cards import load_sample
-from mes.pricing.rate_changes import Change, changes, compare, holding, metal_moves, percent
-from mes.pricing.rate_validity import spans, together
+from mes.pricing.rates import rate_warnings
+from mes.pricing.rates.rate_card import RateCard
+from mes.pricing.rates.rate_cards import load_sample
+from mes.pricing.rates.rate_changes import Change, changes, compare, holding, metal_moves, percent
+from mes.pricing.rates.rate_validity import spans, together
 
 SAMPLE = load_sample()[-1]
 TODAY = date(2026, 11, 22)

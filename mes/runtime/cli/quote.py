@@ -7,10 +7,10 @@ import typer
 
 if TYPE_CHECKING:
     from mes.models.sandbox import Analysis
-    from mes.pricing.cost_model import Price
-    from mes.pricing.levers import Lever
+    from mes.pricing.costs.cost_model import Price
+    from mes.pricing.costs.levers import Lever
     from mes.pricing.options import ItemOptions
-    from mes.pricing.rate_card import RateCard
+    from mes.pricing.rates.rate_card import RateCard
 
 
 def register(app: typer.Typer) -> None:
@@ -40,8 +40,8 @@ def quote(
     from mes import config  # noqa: PLC0415
     from mes.models import sandbox  # noqa: PLC0415
     from mes.pricing import options  # noqa: PLC0415
-    from mes.pricing.explanation import page  # noqa: PLC0415
-    from mes.pricing.levers import price_with_levers  # noqa: PLC0415
+    from mes.pricing.costs.levers import price_with_levers  # noqa: PLC0415
+    from mes.pricing.quotes.explanation import page  # noqa: PLC0415
 
     asked = options.parse(
         {
@@ -71,7 +71,7 @@ def _card_of_today() -> "RateCard":
     from mes import config  # noqa: PLC0415
     from mes.clock import utc_now  # noqa: PLC0415
     from mes.db import engine  # noqa: PLC0415
-    from mes.pricing import rate_cards, rate_store  # noqa: PLC0415
+    from mes.pricing.rates import rate_cards, rate_store  # noqa: PLC0415
     from mes.runtime import embedded  # noqa: PLC0415
 
     settings = config.load()

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from mes.pricing.rate_card import RateCard
     from mes.pricing.rate_proposal import Proposal
+    from mes.pricing.rates.rate_card import RateCard
 
 CardId = Annotated[str, typer.Argument(metavar="ID", help="The card's version, as `mes rates list` shows it.")]
 CardIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Versions, as `mes rates list` shows them.")]
@@ -70,7 +70,7 @@ def load(
 
     CSV gives metal prices only: the other rates are those of the card in force.
     """
-    from mes.pricing import rate_cards, rate_store  # noqa: PLC0415
+    from mes.pricing.rates import rate_cards, rate_store  # noqa: PLC0415
 
     def make(conn: "Connection") -> "Sequence[RateCard]":
         base = _in_force(conn)
@@ -97,7 +97,7 @@ def metals(
     """Give the metals other market prices: a copy of the card in force with these, from a day on."""
     from datetime import UTC, datetime, time  # noqa: PLC0415
 
-    from mes.pricing import rate_cards, rate_store  # noqa: PLC0415
+    from mes.pricing.rates import rate_cards, rate_store  # noqa: PLC0415
 
     prices = {name: value for name, value in (("gold", gold), ("silver", silver), ("platinum", platinum)) if value}
     if not prices:
@@ -115,7 +115,7 @@ def metals(
 
 def activate(card_ids: CardIds, *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Activate drafts, after showing what they change; what is active already stays as it is."""
-    from mes.pricing import rate_store  # noqa: PLC0415
+    from mes.pricing.rates import rate_store  # noqa: PLC0415
 
     def make(conn: "Connection") -> "Sequence[RateCard]":
         return sorted((rate_store.stored(conn, card_id).card for card_id in card_ids), key=lambda card: card.valid_from)
@@ -127,7 +127,7 @@ def activate(card_ids: CardIds, *, yes: Yes = False, as_json: AsJson = False) ->
 
 def discard(card_ids: CardIds) -> None:
     """Delete drafts; a card that was activated stays for ever, as quotes may name it."""
-    from mes.pricing import rate_store  # noqa: PLC0415
+    from mes.pricing.rates import rate_store  # noqa: PLC0415
 
     with _connections() as connections, connections.begin() as conn:
         for card_id in card_ids:
@@ -161,7 +161,7 @@ def show_all(*, as_json: AsJson = False) -> None:
     import json  # noqa: PLC0415
 
     from mes.clock import utc_now  # noqa: PLC0415
-    from mes.pricing import rate_store  # noqa: PLC0415
+    from mes.pricing.rates import rate_store  # noqa: PLC0415
     from mes.runtime.cli import rates_report  # noqa: PLC0415
 
     with _connections() as connections, connections.begin() as conn:
@@ -176,7 +176,7 @@ def show_all(*, as_json: AsJson = False) -> None:
 
 def show(card_id: CardId) -> None:
     """Print a card as YAML, which `mes rates load` reads again."""
-    from mes.pricing import rate_cards, rate_store  # noqa: PLC0415
+    from mes.pricing.rates import rate_cards, rate_store  # noqa: PLC0415
 
     with _connections() as connections, connections.begin() as conn:
         stored = rate_store.stored(conn, card_id)
@@ -192,7 +192,8 @@ def _settle(
 ) -> None:
     """Show what cards change, then store them; a person is asked between two transactions, so that nobody waits."""
     from mes.clock import utc_now  # noqa: PLC0415
-    from mes.pricing import rate_proposal, rate_store  # noqa: PLC0415
+    from mes.pricing import rate_proposal  # noqa: PLC0415
+    from mes.pricing.rates import rate_store  # noqa: PLC0415
 
     with connections.begin() as conn:
         if not way.asks:
@@ -245,7 +246,7 @@ def _print_json(proposal: "Proposal", **outcome: object) -> None:
 
 def _cards_named(conn: "Connection", name: str) -> "Sequence[RateCard]":
     """Of a file, or the stored one with this version."""
-    from mes.pricing import rate_cards, rate_store  # noqa: PLC0415
+    from mes.pricing.rates import rate_cards, rate_store  # noqa: PLC0415
 
     if Path(name).is_file():
         return rate_cards.load_file(Path(name), base=_in_force(conn))
@@ -256,14 +257,14 @@ def _cards_named(conn: "Connection", name: str) -> "Sequence[RateCard]":
 
 def _of_today(cards: "Sequence[RateCard]") -> "RateCard":
     from mes.clock import utc_now  # noqa: PLC0415
-    from mes.pricing.rate_changes import holding  # noqa: PLC0415
+    from mes.pricing.rates.rate_changes import holding  # noqa: PLC0415
 
     return holding(cards, utc_now().date()) or cards[-1]
 
 
 def _in_force(conn: "Connection") -> "RateCard | None":
     from mes.clock import utc_now  # noqa: PLC0415
-    from mes.pricing import rate_store  # noqa: PLC0415
+    from mes.pricing.rates import rate_store  # noqa: PLC0415
 
     card_id = rate_store.id_valid_at(conn, utc_now())
     return rate_store.stored(conn, card_id).card if card_id else None

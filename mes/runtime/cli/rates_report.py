@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from mes.pricing.price_moves import MaterialMoves
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_changes import Comparison, Value
 from mes.pricing.rate_proposal import Proposal
-from mes.pricing.rate_store import StoredCard
+from mes.pricing.rates.rate_card import RateCard
+from mes.pricing.rates.rate_changes import Comparison, Value
+from mes.pricing.rates.rate_store import StoredCard
 
 _WIDTH_OF_LOGS = 120
 _PIECE_WIDTH = 40

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from mes.pricing.renewal import Change
+    from mes.pricing.quotes.renewal import Change
 
 _SHOWN = 50
 
@@ -37,7 +37,7 @@ def reprice(
     """
     from mes.db import engine  # noqa: PLC0415
     from mes.errors import MesError  # noqa: PLC0415
-    from mes.pricing import renewal  # noqa: PLC0415
+    from mes.pricing.quotes import renewal  # noqa: PLC0415
     from mes.runtime.cli.database import migrated  # noqa: PLC0415
 
     if sum(map(bool, (orders, card, model))) != 1 or not reason.strip():
@@ -56,7 +56,7 @@ def reprice(
 
 
 def _found(conn: "Connection", orders: "Sequence[str]", card: str | None, model: str | None) -> "list[UUID]":
-    from mes.pricing import renewal_scope  # noqa: PLC0415
+    from mes.pricing.quotes import renewal_scope  # noqa: PLC0415
 
     if card:
         return renewal_scope.open_priced_by(conn, card)
@@ -67,7 +67,7 @@ def _found(conn: "Connection", orders: "Sequence[str]", card: str | None, model:
 
 def _show(conn: "Connection", found: int, changes: "Sequence[Change]") -> None:
     from mes.orders import repository  # noqa: PLC0415
-    from mes.pricing.cost_model import PROBLEMS  # noqa: PLC0415
+    from mes.pricing.costs.cost_model import PROBLEMS  # noqa: PLC0415
 
     for change in changes[:_SHOWN]:
         order = repository.get(conn, change.order_id)
@@ -95,7 +95,7 @@ def _agreed() -> bool:
 
 def _renew(connections: "Engine", orders: "Sequence[UUID]", reason: str) -> None:
     """In steps, each in a transaction of its own; what was done before a failure stays, and is skipped next time."""
-    from mes.pricing import renewal  # noqa: PLC0415
+    from mes.pricing.quotes import renewal  # noqa: PLC0415
 
     done = renewal.Renewed()
     for start in range(0, len(orders), renewal.ORDERS_AT_ONCE):

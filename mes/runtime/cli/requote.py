@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from mes.pricing.geometry import Geometry
-    from mes.pricing.requote import Recomputed
+    from mes.pricing.quotes.requote import Recomputed
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +25,7 @@ def requote(
 ) -> None:
     """Compute a frozen quote again from what it names; exit status 1 if it comes out otherwise."""
     from mes.db import engine  # noqa: PLC0415
-    from mes.pricing import requote as core  # noqa: PLC0415
+    from mes.pricing.quotes import requote as core  # noqa: PLC0415
     from mes.runtime.cli.database import migrated  # noqa: PLC0415
 
     with migrated() as database:
@@ -48,7 +48,8 @@ def _measure_again(conn: "Connection", quote_id: UUID) -> "Geometry | None":
     from mes import config  # noqa: PLC0415
     from mes.models import sandbox  # noqa: PLC0415
     from mes.models.store import ObjectStore  # noqa: PLC0415
-    from mes.pricing import geometry, requote  # noqa: PLC0415
+    from mes.pricing import geometry  # noqa: PLC0415
+    from mes.pricing.quotes import requote  # noqa: PLC0415
 
     named = requote.named(conn, quote_id)
     if named.kernel_version != geometry.KERNEL_VERSION:

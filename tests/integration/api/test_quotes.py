@@ -6,9 +6,9 @@ from uuid import UUID
 import httpx
 
 from ingest.api import examples
-from mes.pricing import caller_quotes
-from mes.pricing.cost_model import CannotPrice
+from mes.pricing.costs.cost_model import CannotPrice
 from mes.pricing.geometry import KERNEL_VERSION
+from mes.pricing.quotes import caller_quotes
 from tests.api_server import Api, new_key, place, problem
 
 

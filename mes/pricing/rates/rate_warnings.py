@@ -8,9 +8,9 @@ from datetime import date
 from decimal import Decimal
 
 from mes.pricing.materials import GRAMS_PER_TROY_OUNCE, Metal
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_changes import Change, Comparison, all_fields
-from mes.pricing.rate_validity import Span, spans, together
+from mes.pricing.rates.rate_card import RateCard
+from mes.pricing.rates.rate_changes import Change, Comparison, all_fields
+from mes.pricing.rates.rate_validity import Span, spans, together
 
 # from month to month since 1960 gold and platinum moved by more once each, silver 7 times (World Bank's monthly prices)
 SUSPICIOUS_PERCENT = 30

@@ -9,13 +9,10 @@ from typing import Any
 import polars as pl
 
 from mes.errors import MesError
-from mes.pricing.cost_lines import QUANTITY_LINES, TERM_LINES, LineRule
-from mes.pricing.cost_steps import BOX, EXTENTS, STEPS
-from mes.pricing.geometry import Geometry
-from mes.pricing.options import QUANTITY_MAX, ItemOptions
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_frame import with_rates
-from mes.pricing.stone_lines import (
+from mes.pricing.costs.cost_lines import QUANTITY_LINES, TERM_LINES, LineRule
+from mes.pricing.costs.cost_steps import BOX, EXTENTS, STEPS
+from mes.pricing.costs.rate_frame import with_rates
+from mes.pricing.costs.stone_lines import (
     NO_STONES,
     STONES,
     kinds_of,
@@ -23,6 +20,9 @@ from mes.pricing.stone_lines import (
     with_stone_rates,
     with_stones,
 )
+from mes.pricing.geometry import Geometry
+from mes.pricing.options import QUANTITY_MAX, ItemOptions
+from mes.pricing.rates.rate_card import RateCard
 
 ITEM_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "rate_card": pl.String,

@@ -21,12 +21,13 @@ from mes.db.copy import read_frame
 from mes.orders import repository, service
 from mes.orders.life import FINISHED_STATUSES, EventType
 from mes.orders.model import NewEvent
-from mes.pricing import doubts, quote_rows, rate_store
-from mes.pricing.cost_model import price
-from mes.pricing.quotes import PRICER
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_cards import NoRateCard
-from mes.pricing.rate_frame import rate_frame
+from mes.pricing.costs.cost_model import price
+from mes.pricing.costs.rate_frame import rate_frame
+from mes.pricing.quotes import doubts, quote_rows
+from mes.pricing.quotes.order_quotes import PRICER
+from mes.pricing.rates import rate_store
+from mes.pricing.rates.rate_card import RateCard
+from mes.pricing.rates.rate_cards import NoRateCard
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from mes.db import query
 from mes.errors import MesError
-from mes.pricing.rate_card import RateCard
+from mes.pricing.rates.rate_card import RateCard
 
 # cards become active one transaction after the other, so that "activated last" is the same for all; the number is ours
 ACTIVATION_LOCK = 7_203_398

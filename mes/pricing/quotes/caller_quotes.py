@@ -18,11 +18,13 @@ from mes.jobs.queue import Progress
 from mes.models import pending
 from mes.models.errors import NoSuchModel
 from mes.orders.new_order import ModelId
-from mes.pricing import frozen_quotes, geometry_store, rate_store
-from mes.pricing.frozen_quotes import Quote, Wish
+from mes.pricing import geometry_store
 from mes.pricing.geometry import KERNEL_VERSION
 from mes.pricing.geometry_store import StoredGeometry
 from mes.pricing.options import ItemOptions, PieceOptions, Tier
+from mes.pricing.quotes import frozen_quotes
+from mes.pricing.quotes.frozen_quotes import Quote, Wish
+from mes.pricing.rates import rate_store
 
 __all__ = ["NoRateCard", "NoSuchQuote", "PendingQuote", "Quote", "QuoteRequest"]
 

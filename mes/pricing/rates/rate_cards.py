@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from mes.errors import MesError
 from mes.pricing.options import fault_in_words
-from mes.pricing.rate_card import MetalPrices, RateCard
+from mes.pricing.rates.rate_card import MetalPrices, RateCard
 
 __all__ = ["BadRateCard", "NoRateCard", "RateCard", "as_yaml", "load_file", "load_sample", "valid_at", "with_metals"]
 

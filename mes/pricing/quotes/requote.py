@@ -10,11 +10,12 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from mes.errors import MesError
-from mes.pricing import geometry_store, options, rate_store
-from mes.pricing.cost_model import CannotPrice, Line, Price
+from mes.pricing import geometry_store, options
+from mes.pricing.costs.cost_model import CannotPrice, Line, Price
+from mes.pricing.costs.single_prices import price_one
 from mes.pricing.geometry import Geometry
 from mes.pricing.options import BadOptions
-from mes.pricing.single_prices import price_one
+from mes.pricing.rates import rate_store
 
 _NUMBERS = ("quantity", "rate", "amount")
 _OPTIONS = ("material", "finish", "quantity", "rush", "tier", "engraving")

@@ -3,10 +3,10 @@
 from sqlalchemy import Connection
 
 from mes.clock import Clock, utc_now
-from mes.pricing import rate_store
+from mes.pricing.costs.levers import price_with_levers
 from mes.pricing.geometry import Geometry
-from mes.pricing.levers import price_with_levers
 from mes.pricing.options import Cut, Finish, ItemOptions, Setting, Stone, SuppliedBy
+from mes.pricing.rates import rate_store
 
 _CUBE = Geometry(
     triangles=12,

@@ -10,13 +10,13 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from mes.pricing.cost_model import Price, as_price
+from mes.pricing.costs.cost_model import Price, as_price
+from mes.pricing.costs.single_prices import price_few
 from mes.pricing.findings import THIN_SHARE
 from mes.pricing.geometry import Geometry, Walls
 from mes.pricing.materials import MATERIALS
 from mes.pricing.options import Finish, ItemOptions
-from mes.pricing.rate_card import RateCard
-from mes.pricing.single_prices import price_few
+from mes.pricing.rates.rate_card import RateCard
 
 MOST = 5
 """As many levers are told, best first."""

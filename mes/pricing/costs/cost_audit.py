@@ -7,13 +7,14 @@ from sqlalchemy import Connection, text
 
 from mes.clock import Clock, utc_now
 from mes.db import query
-from mes.pricing import geometry_store, rate_store
-from mes.pricing.cost_model import CannotPrice
+from mes.pricing import geometry_store
+from mes.pricing.costs.cost_model import CannotPrice
+from mes.pricing.costs.rate_hashes import rate_hashes
+from mes.pricing.costs.single_prices import price_one
 from mes.pricing.geometry import Geometry
 from mes.pricing.options import ItemOptions
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_hashes import rate_hashes
-from mes.pricing.single_prices import price_one
+from mes.pricing.rates import rate_store
+from mes.pricing.rates.rate_card import RateCard
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mes.pricing import cost_lines, cost_model, cost_steps, rate_frame, rounding, stone_lines
+from mes.pricing.costs import cost_lines, cost_model, cost_steps, rate_frame, rounding, stone_lines
 from mes.pricing.materials import MATERIALS
 from mes.pricing.options import Finish, Tier
-from mes.pricing.rate_card import RateCard
+from mes.pricing.rates.rate_card import RateCard
 
 # what a single plain piece for a retail customer does not depend on; any other rate is taken to matter
 _NEVER_MATTER = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from mes.pricing.costs.rounding import EXACT, QUANTITY, amount
 from mes.pricing.options import SuppliedBy
-from mes.pricing.rounding import EXACT, QUANTITY, amount
 
 STONE_FIELDS: dict[str, type[pl.DataType]] = {
     "cut": pl.String,

@@ -14,10 +14,11 @@ from mes.clock import Clock, utc_now
 from mes.orders import repository, service
 from mes.orders.life import FINISHED_STATUSES, EventType, Status, System
 from mes.orders.model import Actor, NewEvent, Order
-from mes.pricing import doubts, quote_rows, rate_store
-from mes.pricing.cost_model import price
-from mes.pricing.quote_rows import InputsNotBuilt
-from mes.pricing.rate_frame import rate_frame
+from mes.pricing.costs.cost_model import price
+from mes.pricing.costs.rate_frame import rate_frame
+from mes.pricing.quotes import doubts, quote_rows
+from mes.pricing.quotes.quote_rows import InputsNotBuilt
+from mes.pricing.rates import rate_store
 
 __all__ = ["PRICER", "InputsNotBuilt", "Quoted", "quote_items"]
 

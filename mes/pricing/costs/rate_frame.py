@@ -6,10 +6,10 @@ from math import pi
 
 import polars as pl
 
+from mes.pricing.costs.rounding import EXACT as RATE
 from mes.pricing.materials import MATERIALS, Material
 from mes.pricing.options import QUANTITY_MAX, Finish, Tier
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rounding import EXACT as RATE
+from mes.pricing.rates.rate_card import RateCard
 
 _TEXT = ("rate_card", "material", "currency", "metal", "alloy")
 _DRIVERS = (  # physical figures, which become part of a line's quantity

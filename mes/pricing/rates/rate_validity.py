@@ -6,7 +6,7 @@ from datetime import date
 from heapq import heappop, heappush
 from itertools import groupby
 
-from mes.pricing.rate_card import RateCard
+from mes.pricing.rates.rate_card import RateCard
 
 
 @dataclass(frozen=True, slots=True)

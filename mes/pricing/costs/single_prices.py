@@ -9,16 +9,16 @@ from typing import Any
 
 import polars as pl
 
-from mes.pricing import formulas
-from mes.pricing.cost_model import TOTAL_BELOW, Price, as_price, item_of
-from mes.pricing.cost_steps import STEPS
-from mes.pricing.formulas import Row
+from mes.pricing.costs import formulas
+from mes.pricing.costs.cost_model import TOTAL_BELOW, Price, as_price, item_of
+from mes.pricing.costs.cost_steps import STEPS
+from mes.pricing.costs.formulas import Row
+from mes.pricing.costs.rate_frame import rate_frame, with_rates
+from mes.pricing.costs.stone_lines import KIND_STEPS, KINDS, NO_STONES, STONE_RATES, with_stone_rates
 from mes.pricing.geometry import Geometry
 from mes.pricing.materials import MATERIALS
 from mes.pricing.options import Finish, ItemOptions, Stone, Tier
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_frame import rate_frame, with_rates
-from mes.pricing.stone_lines import KIND_STEPS, KINDS, NO_STONES, STONE_RATES, with_stone_rates
+from mes.pricing.rates.rate_card import RateCard
 
 _CHOICE = {"material": pl.String, "finish": pl.String, "tier": pl.String, "quantity": pl.Int64}
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from mes.pricing.cost_lines import (
+from mes.pricing.costs.cost_lines import (
     MARGIN,
     MINIMUM,
     QUANTITY_BREAK,
@@ -11,8 +11,8 @@ from mes.pricing.cost_lines import (
     Group,
     LineRule,
 )
+from mes.pricing.costs.rounding import EXACT, MONEY, TIE, amount, cents, quantity
 from mes.pricing.options import LONGEST_SIDE_MAX_MM
-from mes.pricing.rounding import EXACT, MONEY, TIE, amount, cents, quantity
 
 EXTENTS = ("extent_x_mm", "extent_y_mm", "extent_z_mm")
 BOX = ("box_length_mm", "box_width_mm", "box_height_mm")

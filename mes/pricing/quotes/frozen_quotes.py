@@ -12,12 +12,13 @@ from sqlalchemy import Connection, text
 
 from mes.callers.model import Caller
 from mes.db import direct
-from mes.pricing import geometry_store, rate_store
-from mes.pricing.cost_model import Line
+from mes.pricing import geometry_store
+from mes.pricing.costs.cost_model import Line
+from mes.pricing.costs.levers import Lever, price_with_levers
 from mes.pricing.findings import Finding, of_piece
 from mes.pricing.geometry_store import StoredGeometry
-from mes.pricing.levers import Lever, price_with_levers
 from mes.pricing.options import ItemOptions
+from mes.pricing.rates import rate_store
 
 _CENT = Decimal("0.01")
 

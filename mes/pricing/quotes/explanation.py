@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
-from mes.pricing.cost_lines import HOW
-from mes.pricing.cost_model import Line, Price
+from mes.pricing.costs.cost_lines import HOW
+from mes.pricing.costs.cost_model import Line, Price
+from mes.pricing.costs.levers import Lever
 from mes.pricing.findings import Finding, of_piece
 from mes.pricing.geometry import Geometry, scaled
-from mes.pricing.levers import Lever
 from mes.pricing.materials import MATERIALS
 from mes.pricing.options import ItemOptions
-from mes.pricing.rate_card import RateCard
+from mes.pricing.rates.rate_card import RateCard
 
 _NAME_WIDTH, _AMOUNT_WIDTH = 32, 12
 _PLACES = 3  # of a finding; the console's picture shows them all

@@ -12,10 +12,10 @@ from sqlalchemy import Connection, text
 from mes.db import query
 from mes.db.copy import copy_frame, read_frame
 from mes.errors import MesError
-from mes.pricing.cost_model import breakdown
+from mes.pricing.costs.cost_model import breakdown
+from mes.pricing.costs.stone_lines import STONES
 from mes.pricing.options import Engraving
-from mes.pricing.rate_card import RateCard
-from mes.pricing.stone_lines import STONES
+from mes.pricing.rates.rate_card import RateCard
 
 # below, a parameter is quicker than a temporary table, which also leaves rows in the catalogue behind
 ROWS_WORTH_COPYING = 500

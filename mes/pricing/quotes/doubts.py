@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from mes.pricing import findings, geometry_store
-from mes.pricing.cost_model import PROBLEMS
+from mes.pricing.costs.cost_model import PROBLEMS
 from mes.pricing.findings import Severity
 from mes.pricing.geometry_store import StoredGeometry
 

@@ -12,12 +12,13 @@ from mes.clock import Clock, utc_now
 from mes.db import query
 from mes.db.copy import copy_frame, read_frame
 from mes.errors import MesError
-from mes.pricing import cost_model, rate_store
+from mes.pricing.costs import cost_model
+from mes.pricing.costs.rate_frame import rate_frame
+from mes.pricing.costs.rate_hashes import Pair, rate_hashes
 from mes.pricing.materials import MATERIALS
 from mes.pricing.options import Finish, Tier
-from mes.pricing.rate_card import RateCard
-from mes.pricing.rate_frame import rate_frame
-from mes.pricing.rate_hashes import Pair, rate_hashes
+from mes.pricing.rates import rate_store
+from mes.pricing.rates.rate_card import RateCard
 
 # 100,000 rows take 0.3 s to price and 60 MB; larger steps gain nothing, and hold their locks for longer
 ROWS_AT_ONCE = 100_000
