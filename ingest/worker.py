@@ -31,7 +31,7 @@ from mes.models.warm_process import SandboxUnavailable
 from mes.observability import health, logs
 from mes.observability.database_gauges import DatabaseGauges
 from mes.observability.health import Heartbeat, Readiness
-from mes.pricing.costs.cost_model import CannotPrice
+from mes.pricing.costs import single_prices
 from mes.pricing.quotes import rehearsal
 from mes.runtime.location import libpq_url
 
@@ -145,14 +145,16 @@ def _role(name: str, settings: Settings, database: Engine, stopping: threading.E
 
 def _warm_up(database: Engine) -> None:
     """Before we say that we are ready: what measures models takes seconds to start, and the first price half of one."""
+    single_prices.warm_up()
     try:
         sandbox.warm_up()
-        with database.connect() as conn:
-            rehearsal.rehearse(conn)
     except SandboxUnavailable as error:  # a job that needs it tries again
         log.error("cannot measure models", reason=str(error))  # noqa: TRY400 - says all there is
-    except (CannotPrice, DBAPIError) as error:  # so does one that finds the database away
-        log.warning("not all is warm", error=type(error).__name__)
+    try:
+        with database.connect() as conn:
+            rehearsal.rehearse(conn)
+    except (DBAPIError, ValueError) as error:  # so does one that finds the database away, or a card of a later version
+        log.warning("today's rates are not at hand", error=type(error).__name__)
 
 
 def _start(role: Role, stopping: threading.Event, heartbeat: Heartbeat) -> threading.Thread:

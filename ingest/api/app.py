@@ -30,7 +30,7 @@ from mes.models.store import ObjectStore
 from mes.models.warm_process import SandboxUnavailable
 from mes.observability import health
 from mes.orders.new_order import NewOrder
-from mes.pricing.costs.cost_model import CannotPrice
+from mes.pricing.costs import single_prices
 from mes.pricing.quotes import rehearsal
 from mes.pricing.quotes.caller_quotes import QuoteRequest
 
@@ -90,14 +90,27 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _warm_up(engine: Engine) -> None:
     """Do before the first call what it would have to wait for; what fails now is tried again when it is needed."""
-    try:
-        sandbox.warm_up()
-        with engine.connect() as conn, ExitStack() as stack:
-            rehearsal.rehearse(conn)
-            for _ in range(WARM_CONNECTIONS - 1):
-                stack.enter_context(engine.connect())
-    except (SandboxUnavailable, CannotPrice, SQLAlchemyError) as error:
-        log.warning("not all is warm", error=type(error).__name__)
+    single_prices.warm_up()
+    for work in (_warm_sandbox, _warm_prices, _warm_connections):
+        try:
+            work(engine)
+        except (SandboxUnavailable, SQLAlchemyError, ValueError) as error:
+            log.warning("not all is warm", what=work.__name__, error=type(error).__name__)
+
+
+def _warm_sandbox(_engine: Engine) -> None:
+    sandbox.warm_up()
+
+
+def _warm_prices(engine: Engine) -> None:
+    with engine.connect() as conn:
+        rehearsal.rehearse(conn)
+
+
+def _warm_connections(engine: Engine) -> None:
+    with ExitStack() as stack:
+        for _ in range(WARM_CONNECTIONS):
+            stack.enter_context(engine.connect())
 
 
 def _limited(engine: Engine) -> Engine:

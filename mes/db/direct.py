@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import psycopg
 from sqlalchemy import Connection, Dialect, TextClause
 from sqlalchemy.exc import DBAPIError
 
-_ROWS: dict[TextClause, Any] = {}
+_ROWS: WeakKeyDictionary[TextClause, Any] = WeakKeyDictionary()
 """The named tuple that each statement's rows become."""
 
 
@@ -42,6 +43,8 @@ def execute(conn: Connection, statement: TextClause, values: Mapping[str, Any]) 
 
 @contextmanager
 def _cursor(conn: Connection) -> "Iterator[psycopg.Cursor[Any]]":
+    if not conn.in_transaction():
+        conn.begin()  # as SQLAlchemy does, or a later commit would be none
     driver = cast("psycopg.Connection[Any]", conn.connection.driver_connection)
     try:
         with driver.cursor() as cursor:

@@ -22,12 +22,15 @@ def test_a_row_has_the_names_of_its_columns(conn: Connection) -> None:
 def test_it_is_part_of_sqlalchemys_transaction(engine: Engine) -> None:
     customer = text("insert into ops.customers (source, external_id, tier) values ('shop', 'C-1', 'vip')")
     count = text("select count(*) as rows from ops.customers")
-    with engine.connect() as conn:
+    with engine.connect() as conn, engine.connect() as other:
         direct.execute(conn, customer, {})
         assert direct.fetch(conn, count, {}).rows == 1
         conn.rollback()
-    with engine.connect() as conn:
-        assert conn.scalar(count) == 0
+        assert direct.fetch(conn, count, {}).rows == 0
+        direct.execute(conn, customer, {})
+        assert other.scalar(count) == 0
+        conn.commit()
+        assert other.scalar(count) == 1
 
 
 def test_what_fails_is_told_as_sqlalchemy_tells_it_without_the_values(conn: Connection) -> None:

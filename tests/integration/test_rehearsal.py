@@ -7,14 +7,20 @@ from mes.pricing.quotes import rehearsal
 from mes.pricing.rates import rate_cards, rate_store
 
 
-def test_the_first_customer_finds_todays_rates_and_the_formulas_at_hand(conn: Connection) -> None:
+def test_the_first_customer_finds_todays_rates_at_hand(conn: Connection) -> None:
     single_prices._rates_of.cache_clear()
-    single_prices._of_item.cache_clear()
     rate_store.load(conn, rate_cards.load_sample())
     rehearsal.rehearse(conn)
     assert single_prices._rates_of.cache_info().currsize == 1
-    assert single_prices._of_item.cache_info().currsize == 1
     assert conn.exec_driver_sql("select count(*) from ops.quotes").scalar_one() == 0
+
+
+def test_a_workshop_that_sets_no_stones_has_rates_all_the_same(conn: Connection) -> None:
+    single_prices._rates_of.cache_clear()
+    plain = rate_cards.load_sample()[-1].model_copy(update={"settings": (), "stones": ()})
+    rate_store.load(conn, [plain])
+    rehearsal.rehearse(conn)
+    assert single_prices._rates_of.cache_info().currsize == 1
 
 
 def test_a_workshop_without_rates_is_ready_all_the_same(conn: Connection) -> None:

@@ -11,6 +11,10 @@ from mes.pricing.options import Finish
 
 Row = Mapping[str, Any]
 
+# Factors, not divisors: by a number, Polars divides a table of one row, and multiplies one of several by its inverse.
+CM3_PER_MM3, CM2_PER_MM2 = 1 / 1000, 1 / 100
+HOURS_PER_MINUTE, HOURS_PER_SECOND = 1 / 60, 1 / 3600
+
 
 class Group(Enum):
     """What a line is paid for; quantity breaks and the rush factor change work, not material."""
@@ -109,7 +113,7 @@ QUANTITY_LINES = (
     LineRule(
         "wax_print", "Wax printing", Group.WORK, "h", "printer_per_hour",
         "{layers:.0f} layers and {piece_volume_mm3:.0f} mm3 per piece",
-        _col("print_seconds") * _col("pieces") / 3600,
+        _col("print_seconds") * _col("pieces") * HOURS_PER_SECOND,
     ),
     LineRule(
         "wax", "Wax", Group.WORK, "g", "wax_per_g", "{wax_cm3:.2f} cm3 wax, sprue included",
@@ -118,7 +122,7 @@ QUANTITY_LINES = (
     LineRule(
         "support_wax", "Support wax", Group.WORK, "g", "support_per_g",
         "{piece_support_mm3:.0f} mm3 under overhangs per piece",
-        _col("piece_support_mm3") / 1000 * _col("support_g_cm3") * _col("pieces"),
+        _col("piece_support_mm3") * CM3_PER_MM3 * _col("support_g_cm3") * _col("pieces"),
     ),
     LineRule(
         "investment", "Investment", Group.WORK, "l", "investment_per_litre",
@@ -134,7 +138,7 @@ QUANTITY_LINES = (
         (
             _col("area_cm2") * _col("minutes_per_cm2") * _col("detail_factor")
             + _col("minutes_per_piece") * _col("pieces")
-        ) / 60,
+        ) * HOURS_PER_MINUTE,
     ),
     LineRule(
         "plating", "Plating", Group.WORK, "cm2", "plating_per_cm2", "{area_cm2:.2f} cm2 plated",

@@ -3,6 +3,8 @@
 import polars as pl
 
 from mes.pricing.costs.cost_lines import (
+    CM2_PER_MM2,
+    CM3_PER_MM3,
     MARGIN,
     MINIMUM,
     QUANTITY_BREAK,
@@ -65,7 +67,7 @@ SIZE = (
     _step(
         piece_longest_mm=pl.max_horizontal(EXTENTS) * _col("scale"),
         piece_volume_mm3=_cubed("volume_mm3"),
-        piece_area_cm2=_col("area_mm2") * _col("scale") * _col("scale") / 100,
+        piece_area_cm2=_col("area_mm2") * _col("scale") * _col("scale") * CM2_PER_MM2,
         **{
             piece: pl.coalesce(box, extent) * _col("scale")
             for piece, box, extent in zip(_PIECE_SIDES, BOX, EXTENTS, strict=True)
@@ -90,11 +92,11 @@ CHECK = (
 )
 QUANTITIES = (
     _step(
-        mass_g=_col("piece_volume_mm3") / 1000 * _col("density_g_cm3") * _col("pieces"),
+        mass_g=_col("piece_volume_mm3") * CM3_PER_MM3 * _col("density_g_cm3") * _col("pieces"),
         layers=(_col("print_mm") / _col("layer_mm") - _LAYER_SLACK).ceil() * _col("once"),
         box_mm3=_with_clearance(_PIECE_SIDES[0]) * _with_clearance(_PIECE_SIDES[1]) * _with_clearance(_PIECE_SIDES[2]),
         area_cm2=_col("piece_area_cm2") * _col("pieces"),
-        wax_cm3=_col("piece_volume_mm3") / 1000 * (1 + _col("sprue_ratio")) * _col("pieces"),
+        wax_cm3=_col("piece_volume_mm3") * CM3_PER_MM3 * (1 + _col("sprue_ratio")) * _col("pieces"),
         characters=_col("engraving_characters").fill_null(0) * _col("pieces"),
     ),
     _step(

@@ -27,7 +27,8 @@ def compiled(steps: Iterable[Sequence[pl.Expr]]) -> Callable[[Mapping[str, Any]]
     """A function from a row to the columns that steps of `with_columns` make of it.
 
     It knows what the cost model is made of: arithmetic, comparisons, `when`, casts to decimals and floats, and a few
-    functions. Nulls, infinities, NaN and rounding are as in Polars, but for the last bit of a sum of three floats. One
+    functions. Nulls, infinities, NaN and rounding are as in Polars, but for the last bit of a sum of three floats. A
+    column divided by a number is refused: Polars divides in one row, and multiplies by the inverse in several. One
     Python statement stands for each node; calls from node to node would take twice as long.
 
     Args:
@@ -97,8 +98,8 @@ class _Program:
     def _binary(self, sign: str, left: str, right: str) -> str:
         if sign == "And":
             return self._keep(f"both({left}, {right})")
-        if sign not in _SIGNS:
-            raise NotAFormula(sign)
+        if sign not in _SIGNS or (sign == "TrueDivide" and not right.isidentifier()):
+            raise NotAFormula(f"{sign} {right}")
         return self._known(_SIGNS[sign], left, right)
 
     def _function(self, function: Content, inputs: list[str]) -> str:

@@ -1,26 +1,29 @@
 """Prices one item, or a few, within a millisecond: by the same expressions as millions, worked out row by row."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from functools import cache, lru_cache
 from itertools import product
+from math import inf
 from typing import Any
 
 import polars as pl
 
 from mes.pricing.costs import formulas
-from mes.pricing.costs.cost_model import TOTAL_BELOW, Price, as_price, item_of
+from mes.pricing.costs.cost_model import RESULT, TOTAL_BELOW, Price, as_price, item_of
 from mes.pricing.costs.cost_steps import STEPS
 from mes.pricing.costs.formulas import Row
 from mes.pricing.costs.rate_frame import rate_frame, with_rates
-from mes.pricing.costs.stone_lines import KIND_STEPS, KINDS, NO_STONES, STONE_RATES, with_stone_rates
+from mes.pricing.costs.stone_lines import KIND_STEPS, KINDS, NO_STONES, STONE_FIELDS, STONE_RATES, with_stone_rates
 from mes.pricing.geometry import Geometry
 from mes.pricing.materials import MATERIALS
-from mes.pricing.options import Finish, ItemOptions, Stone, Tier
+from mes.pricing.options import Cut, Finish, ItemOptions, Setting, Stone, SuppliedBy, Tier
 from mes.pricing.rates.rate_card import RateCard
 
 _CHOICE = {"material": pl.String, "finish": pl.String, "tier": pl.String, "quantity": pl.Int64}
+_KIND = {name: STONE_FIELDS[name] for name in ("cut", "size_mm", "setting", "supplied_by")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,23 @@ def price_few(items: Sequence[tuple[Geometry, ItemOptions]], card: RateCard) -> 
         return [_priced(geometry, options, kept) for geometry, options in items]
 
 
+def warm_up() -> None:
+    """Make the formulas.
+
+    Raises:
+        NotAFormula: the cost model says something that has no formula; nothing could be priced.
+    """
+    _of_item()
+    _of_kind()
+
+
 def _priced(geometry: Geometry, options: ItemOptions, kept: _Card) -> Row:
     row = _rates_of(kept)[_choice(options, kept.card)] | item_of(geometry, options, kept.card)
     if options.stones:
         row |= _of_stones([_kind(options, stone, kept) for stone in options.stones])
     row |= _of_item()(row)
     if row["total"] is not None and row["total"] >= TOTAL_BELOW:
-        row["problem"] = "too_large"
+        row |= dict.fromkeys(RESULT) | {"problem": "too_large"}
     return row
 
 
@@ -107,17 +120,26 @@ def _of_stones(kinds: list[Row]) -> Row:
 
 def _kind(options: ItemOptions, stone: Stone, kept: _Card) -> Row:
     fields = stone.model_dump(mode="json")
-    setting, price = _rates_of_stone(kept, stone.cut.value, stone.size_mm, stone.setting.value, stone.supplied_by.value)
+    sizes = _stone_sizes(kept)
+    size_mm = sizes[bisect_left(sizes, stone.size_mm)]
+    setting, price = _stone_rates_of(kept)[stone.cut.value, size_mm, stone.setting.value, stone.supplied_by.value]
     kind = {**fields, "quantity": options.quantity, "setting_rate": setting, "stone_rate": price}
     return kind | _of_kind()(kind)
 
 
-@lru_cache(maxsize=4096)
-def _rates_of_stone(
-    kept: _Card, cut: str, size_mm: float, setting: str, supplied_by: str
-) -> tuple[Decimal | None, Decimal | None]:
-    kind: dict[str, Any] = {"row": 0, "rate_card": kept.version, "quantity": 1, "count": 1}
-    kind |= {"cut": cut, "size_mm": size_mm, "setting": setting, "supplied_by": supplied_by}
-    found = with_stone_rates(pl.LazyFrame([kind], schema=KINDS), _rate_frame(kept)).select(*STONE_RATES).collect()
-    rates: tuple[Decimal | None, Decimal | None] = found.row(0)
-    return rates
+@lru_cache(maxsize=32)
+def _stone_sizes(kept: _Card) -> list[float]:
+    """Sizes up to which a card has rates of stones or settings; between two of them, all stones have the same."""
+    settings, stones = kept.card.settings, kept.card.stones
+    return [*sorted({float(step.up_to_mm) for step in settings} | {float(step.up_to_mm) for step in stones}), inf]
+
+
+@lru_cache(maxsize=32)
+def _stone_rates_of(kept: _Card) -> dict[tuple[Any, ...], tuple[Decimal | None, Decimal | None]]:
+    """The rates of setting and stone for each kind of stone, found at once."""
+    kinds = product(map(str, Cut), _stone_sizes(kept), map(str, Setting), map(str, SuppliedBy))
+    asked = pl.DataFrame(list(kinds), schema=_KIND, orient="row").with_columns(
+        row=pl.lit(0, KINDS["row"]), rate_card=pl.lit(kept.version), quantity=1, count=1
+    )
+    rates = with_stone_rates(asked.lazy(), _rate_frame(kept)).select(*_KIND, *STONE_RATES).collect()
+    return {tuple(kind): (setting, price) for *kind, setting, price in rates.iter_rows()}

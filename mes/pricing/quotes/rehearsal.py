@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from mes.clock import Clock, utc_now
-from mes.pricing.costs.levers import price_with_levers
+from mes.pricing.costs.single_prices import price_few
 from mes.pricing.geometry import Geometry
 from mes.pricing.options import Cut, Finish, ItemOptions, Setting, Stone, SuppliedBy
 from mes.pricing.rates import rate_store
@@ -23,7 +23,11 @@ _OPTIONS = ItemOptions(material="silver925", finish=Finish.POLISHED, quantity=1,
 
 
 def rehearse(conn: Connection, *, clock: Clock = utc_now) -> None:
-    """Read today's rate card, find its rates and make the formulas; without a card there is nothing to rehearse."""
+    """Read today's rate card and find its rates; without a card there is nothing to rehearse.
+
+    Raises:
+        ValueError: the card is not one that this version can read.
+    """
     card_id = rate_store.id_valid_at(conn, clock())
     if card_id is not None:
-        price_with_levers(_CUBE, _OPTIONS, rate_store.kept(conn, card_id))
+        price_few([(_CUBE, _OPTIONS)], rate_store.kept(conn, card_id))
