@@ -17,7 +17,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from bench import _meshes, _programs
 from mes.callers import keys
@@ -41,7 +41,7 @@ from mes.runtime.location import Database, libpq_url
 CALLER = Caller("shop", Scope.SHOP, "bench")
 OPTIONS = {"material": "gold585", "finish": "polished", "quantity": 1, "longest_side_mm": 24.0}
 BACKLOG_SIDE = 250  # the backlog's rings have 2 x 250 x 250 triangles: like most jewelry
-_LOOK_S, _DONE_LIMIT_S = 0.05, 600.0  # looking more often would take the workers' time
+_LOOK_S, _DONE_LIMIT_S = 0.5, 600.0  # looking more often would take the workers' time
 
 
 @dataclass(frozen=True)
@@ -199,10 +199,10 @@ def _work_off(bench: Bench, workers: int, content: bytearray, backlog: int) -> f
             stack.enter_context(_programs.running_worker(settings, bench.found, port))
         began = _enqueue(bench, content, backlog)
         while _left(bench.engine):
-            if time.perf_counter() - began > _DONE_LIMIT_S:
+            if time.time() - began > _DONE_LIMIT_S:
                 raise TimeoutError("the workers did not finish in time")
             time.sleep(_LOOK_S)
-        return time.perf_counter() - began
+        return _last_priced(bench.engine) - began
 
 
 def _enqueue(bench: Bench, content: bytearray, backlog: int) -> float:
@@ -216,7 +216,13 @@ def _enqueue(bench: Bench, content: bytearray, backlog: int) -> float:
             pending.remember(conn, CALLER, stored.sha256, stored.bytes)
             asked = QuoteRequest.model_validate({"model_id": stored.sha256, **OPTIONS})
             caller_quotes.request(conn, CALLER, asked)
-    return time.perf_counter()
+    return time.time()
+
+
+def _last_priced(engine: Engine) -> float:
+    """When the last quote got its price, as the worker's clock said, which is ours."""
+    with engine.begin() as conn:
+        return float(conn.scalar(text("select extract(epoch from max(created_at)) from ops.quotes")))
 
 
 def _left(engine: Engine) -> int:

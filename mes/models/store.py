@@ -108,7 +108,7 @@ class ObjectStore:
         digest = hashlib.sha256()
         with tempfile.NamedTemporaryFile(dir=to.parent, delete=False) as part:
             try:
-                for chunk in self._stream(_model_key(sha256)):
+                for chunk in self._model(sha256):
                     digest.update(chunk)
                     part.write(chunk)
                 if digest.hexdigest() != sha256:
@@ -117,6 +117,20 @@ class ObjectStore:
                 shutil.move(part.name, to)
             finally:
                 Path(part.name).unlink(missing_ok=True)
+
+    def _model(self, sha256: str) -> Iterator[bytes]:
+        """A model's bytes; from a folder without the client's threads, which take a tenth of a core from workers."""
+        if self._folder is None:
+            yield from self._stream(_model_key(sha256))
+            return
+        with _reached(_model_key(sha256)):
+            try:
+                file = (self._folder / _model_key(sha256)).open("rb")
+            except FileNotFoundError:
+                raise NoSuchObject(key=_model_key(sha256)) from None
+            with file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    yield chunk
 
     def put_picture(self, sha256: str, png: bytes) -> None:
         """Store the picture of a model."""
