@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     func,
+    literal_column,
     text,
     true,
 )
@@ -46,6 +47,20 @@ OPEN_PREDICATE = text(f"status not in ({', '.join(repr(status.value) for status 
 SHA256_PATTERN = "'^[0-9a-f]{64}$'"
 MONEY = Numeric(14, 2)
 TIME = DateTime(timezone=True)
+# queues in tables are emptied as fast as they are filled: by shares of the live rows, autovacuum would come too late
+QUEUE_VACUUM = {
+    "autovacuum_vacuum_scale_factor": "0",
+    "autovacuum_vacuum_threshold": "5000",
+    "autovacuum_vacuum_cost_delay": "0",
+    "autovacuum_analyze_scale_factor": "0",
+    "autovacuum_analyze_threshold": "20000",
+}
+# what grows for years and changes at its young end would wait for two million changes, of ten million rows
+LARGE_VACUUM = {
+    "autovacuum_vacuum_scale_factor": "0.01",
+    "autovacuum_vacuum_insert_scale_factor": "0.02",
+    "autovacuum_analyze_scale_factor": "0.01",
+}
 
 
 def _uuid_key(name: str) -> Column[object]:
@@ -68,6 +83,12 @@ customers = Table(
     _now("created_at"),
     UniqueConstraint("source", "external_id"),
     CheckConstraint("tier in ('retail', 'b2b', 'vip')", name="tier"),
+    Index(
+        "ix_customers_words",
+        literal_column("lower(external_id || ' ' || coalesce(name, ''))").label("words"),
+        postgresql_using="gin",
+        postgresql_ops={"words": "gin_trgm_ops"},
+    ),
     schema=OPS,
 )
 
@@ -131,6 +152,7 @@ orders = Table(
         postgresql_where=text(f"not overdue and {OPEN_PREDICATE.text}"),
     ),
     schema=OPS,
+    postgresql_with=LARGE_VACUUM,
 )
 
 models = Table(
@@ -259,6 +281,7 @@ quotes = Table(
         postgresql_where=text("caller is not null and superseded_by is null"),
     ),
     schema=OPS,
+    postgresql_with=LARGE_VACUUM,
 )
 
 quote_requests = Table(
@@ -334,6 +357,7 @@ order_items = Table(
     Index("ix_order_items_model_id", "model_id"),
     Index("ix_order_items_unpriced", "order_id", postgresql_where=text("quote_id is null")),
     schema=OPS,
+    postgresql_with=LARGE_VACUUM,
 )
 
 order_events = Table(
@@ -383,6 +407,7 @@ outbox = Table(
     UniqueConstraint("order_id", "sequence"),
     Index("ix_outbox_unpublished", "outbox_id", postgresql_where=text("published_at is null")),
     schema=OPS,
+    postgresql_with=LARGE_VACUUM,
 )
 
 dirty_orders = Table(
@@ -392,6 +417,43 @@ dirty_orders = Table(
     Column("order_id", UUID, nullable=False),
     _now("marked_at"),
     schema=OPS,
+    postgresql_with=QUEUE_VACUUM,
+)
+
+merged_orders = Table(
+    "merged_orders",
+    metadata,
+    Column("merge_id", BigInteger, Identity(always=True), primary_key=True),
+    Column(
+        "order_id",
+        UUID,
+        nullable=False,
+        comment="Merged into the order list while dbt builds the next one, which must have the change too.",
+    ),
+    schema=OPS,
+    postgresql_with=QUEUE_VACUUM,
+)
+
+list_counts = Table(
+    "list_counts",
+    metadata,
+    Column("counter", Text, primary_key=True, comment="What is counted: `status`, `late`, `queue`, ..."),
+    Column("subject", Text, primary_key=True, comment="Of which status or operator; empty where of none."),
+    Column("orders", BigInteger, nullable=False),
+    Column("remaining_h", Numeric, nullable=False, comment="Standard working hours left in them."),
+    schema=OPS,
+)
+
+list_count_changes = Table(
+    "list_count_changes",
+    metadata,
+    Column("change_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("counter", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("orders", BigInteger, nullable=False),
+    Column("remaining_h", Numeric, nullable=False),
+    schema=OPS,
+    postgresql_with=QUEUE_VACUUM,
 )
 
 quarantine = Table(
