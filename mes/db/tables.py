@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Date,
     DateTime,
     Double,
@@ -22,7 +23,6 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     func,
-    literal_column,
     text,
     true,
 )
@@ -81,14 +81,15 @@ customers = Table(
     Column("tier", Text, nullable=False, server_default="retail"),
     Column("exported_at", TIME, comment="`updated_at` of the export that it was last updated from."),
     _now("created_at"),
+    Column(
+        "words",
+        Text,
+        Computed("lower(external_id || ' ' || coalesce(name, ''))", persisted=True),
+        comment="What he is searched by.",
+    ),
     UniqueConstraint("source", "external_id"),
     CheckConstraint("tier in ('retail', 'b2b', 'vip')", name="tier"),
-    Index(
-        "ix_customers_words",
-        literal_column("lower(external_id || ' ' || coalesce(name, ''))").label("words"),
-        postgresql_using="gin",
-        postgresql_ops={"words": "gin_trgm_ops"},
-    ),
+    Index("ix_customers_words", "words", postgresql_using="gin", postgresql_ops={"words": "gin_trgm_ops"}),
     schema=OPS,
 )
 

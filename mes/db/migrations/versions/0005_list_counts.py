@@ -27,7 +27,6 @@ LARGE = {
     "autovacuum_vacuum_insert_scale_factor": "0.02",
     "autovacuum_analyze_scale_factor": "0.01",
 }
-CUSTOMER_WORDS = "lower(external_id || ' ' || coalesce(name, ''))"
 
 
 def upgrade() -> None:
@@ -64,7 +63,25 @@ def upgrade() -> None:
         schema="ops",
         postgresql_with=QUEUE,
     )
-    op.execute(f"create index ix_customers_words on ops.customers using gin (({CUSTOMER_WORDS}) gin_trgm_ops)")
+    op.add_column(
+        "customers",
+        sa.Column(
+            "words",
+            sa.Text(),
+            sa.Computed("lower(external_id || ' ' || coalesce(name, ''))", persisted=True),
+            nullable=True,
+            comment="What he is searched by.",
+        ),
+        schema="ops",
+    )
+    op.create_index(
+        "ix_customers_words",
+        "customers",
+        ["words"],
+        schema="ops",
+        postgresql_using="gin",
+        postgresql_ops={"words": "gin_trgm_ops"},
+    )
     _set("dirty_orders", QUEUE)
     _set("outbox", LARGE)
     for table in ("orders", "order_items", "quotes"):
@@ -77,7 +94,7 @@ def downgrade() -> None:
         *((each, LARGE) for each in ("outbox", "orders", "order_items", "quotes")),
     ):
         op.execute(f"alter table ops.{table} reset ({', '.join(options)})")
-    op.drop_index("ix_customers_words", "customers", schema="ops")
+    op.drop_column("customers", "words", schema="ops")
     for table in ("merged_orders", "list_count_changes", "list_counts"):
         op.drop_table(table, schema="ops")
 
