@@ -103,11 +103,12 @@ def draw_items(rng: np.random.Generator, demand: Demand, models: Sequence[Sample
 def _placed(rng: np.random.Generator, orders: int, now_s: int) -> IntArray:
     """Times of purchase: hours drawn by their weight, then a second within the hour."""
     starts = now_s - HOUR_S * np.arange(HISTORY_DAYS * 24, 0, -1)
-    hour = rng.choice(starts, size=orders, p=_hour_weights(starts))
+    hour = rng.choice(starts, size=orders, p=hour_weights(starts))
     return np.sort(hour + rng.integers(0, HOUR_S, orders))
 
 
-def _hour_weights(starts_s: IntArray) -> FloatArray:
+def hour_weights(starts_s: IntArray) -> FloatArray:
+    """The share of orders that each of the hours from `starts_s` (since 1970) brings: growth, feasts, weeks, days."""
     days = starts_s // DAY_S
     dates = days.astype("datetime64[D]")
     day_of_year = (dates - dates.astype("datetime64[Y]")).astype(np.int64)

@@ -13,6 +13,7 @@ from mes.runtime.cli import (
     db,
     demo,
     doctor,
+    generate,
     keys,
     logs,
     programs,
@@ -60,7 +61,10 @@ def main(
 
 
 # one line per module that has `register(app)`; the order is that of `mes --help`
-for _module in (demo, up, programs, users, keys, quote, requote, rates, reprice, logs, doctor, settings, db, bench):
+for _module in (
+    *(demo, generate, up, programs, users, keys, quote),
+    *(requote, rates, reprice, logs, doctor, settings, db, bench),
+):
     _module.register(app)
 
 
