@@ -17,7 +17,7 @@ from mes import config
 from mes.db import engine as db
 from mes.errors import MesError
 from mes.lists import counts, order_details, order_list, quarantine
-from mes.lists.counts import OpenCounts, Queue, Waiting
+from mes.lists.counts import OrderCounts, Queue, Waiting
 from mes.lists.order_details import Anomaly, Item, ItemPrice, Lever, OrderDetails
 from mes.lists.order_list import Filter, Found, Key, ListedOrder, Page, Scope
 from mes.lists.quarantine import ANOMALIES, BAD_ROWS, BadRow, Findings, Group, OrderAnomaly, Row, Turn
@@ -56,9 +56,9 @@ __all__ = [
     "ListedOrder",
     "Measure",
     "Move",
-    "OpenCounts",
     "Order",
     "OrderAnomaly",
+    "OrderCounts",
     "OrderDetails",
     "Page",
     "Picture",
@@ -148,10 +148,10 @@ def find_orders(number: str) -> Sequence[Found]:
         return order_list.find(conn, number)
 
 
-def open_counts(operator: str | None = None) -> OpenCounts:
-    """Open orders by status, late, on hold, in this operator's queue and in nobody's."""
+def order_counts(operator: str | None = None) -> OrderCounts:
+    """Orders by status; open ones that are late, on hold, in this operator's queue and in nobody's."""
     with connection() as conn:
-        return counts.open_orders(conn, operator)
+        return counts.orders(conn, operator)
 
 
 def queues() -> Sequence[Queue]:

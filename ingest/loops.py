@@ -11,7 +11,7 @@ from mes.callers import idempotency
 from mes.clock import utc_now
 from mes.db.migrate import ensure_event_partitions
 from mes.dispatch import leases, sharing
-from mes.lists import refresher
+from mes.lists import counts, refresher
 from mes.models import pending
 from mes.observability import metrics
 from mes.people import sessions
@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 # what depends on the clock is looked at this often; partitions are made two months before they are needed
 CLOCKWORK_INTERVAL = timedelta(seconds=5)
+# each read of the counts adds up what was not folded: a second's changes are a few hundred rows
+FOLD_INTERVAL = timedelta(seconds=1)
 SWEEP_INTERVAL = timedelta(minutes=10)
 PARTITIONS_AHEAD = timedelta(days=62)
 # of a bulk load, the first few say enough
@@ -42,15 +44,17 @@ class Every:
 
 
 class Refresh:
-    """Keeps the order list true: merges dirty orders, flips what becomes late, makes the events' next partitions."""
+    """Keeps the order list true: merges dirty orders, folds counts, flips what becomes late, makes partitions."""
 
     def __init__(self, database: Engine) -> None:
         self._database = database
         self._clockwork = Every(CLOCKWORK_INTERVAL, self._look_at_clock)
+        self._folding = Every(FOLD_INTERVAL, self._fold)
 
     def step(self) -> bool:
         """Do one batch; gives whether there may be more."""
         self._clockwork()
+        self._folding()
         began = perf_counter()
         with self._database.begin() as conn:
             if not refresher.is_built(conn):
@@ -61,6 +65,10 @@ class Refresh:
             shown = [str(order_id) for order_id in done.order_ids[:ORDERS_LOGGED]]
             log.info("order list refreshed", orders=done.orders, marks=done.marks, order_ids=shown)
         return done.orders >= refresher.BATCH
+
+    def _fold(self, _now: datetime) -> None:
+        with self._database.begin() as conn:
+            counts.fold(conn)
 
     def _look_at_clock(self, now: datetime) -> None:
         with self._database.begin() as conn:

@@ -124,6 +124,15 @@ def marts_engine(marts_database_url: str) -> Iterator[Engine]:
     connections.dispose()
 
 
+@pytest.fixture(scope="module")
+def module_marts_engine(server: EmbeddedPostgres, marts_template: str) -> Iterator[Engine]:
+    """Connections to a database with dbt's models that a module's tests share, since filling it takes long."""
+    with ExitStack() as stack:
+        connections = engines.connect(_clone(server, marts_template, stack), application="test")
+        yield connections
+        connections.dispose()
+
+
 @pytest.fixture
 def conn(engine: Engine) -> Iterator[Connection]:
     """A transaction on a migrated database of the test's own."""

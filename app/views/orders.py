@@ -7,7 +7,7 @@ from enum import StrEnum
 import streamlit as st
 
 from app import actions, identity, queries, routes, words
-from app.queries import FINISHED_STATUSES, OPEN_STATUSES, Filter, Key, ListedOrder, OpenCounts, Page, Scope, Status
+from app.queries import FINISHED_STATUSES, OPEN_STATUSES, Filter, Key, ListedOrder, OrderCounts, Page, Scope, Status
 from app.sign_in import Permission, Role
 from app.trouble import explained
 from app.views import order, order_questions, order_rows
@@ -71,7 +71,7 @@ def _next_job() -> None:
 @st.fragment(run_every="1s")  # an order is on its operator's screen within two seconds of being placed
 @explained
 def _list() -> None:
-    counts = queries.open_counts(identity.signed_in().user_name)
+    counts = queries.order_counts(identity.signed_in().user_name)
     chosen = _filters(counts)
     place = st.session_state.get(_PLACE)
     if place is None or place.chosen != chosen:
@@ -91,7 +91,7 @@ def _list() -> None:
         _table(page.rows, chosen)
 
 
-def _filters(counts: OpenCounts) -> Filter:
+def _filters(counts: OrderCounts) -> Filter:
     """Draw the filters, with how many orders each would show, and read them."""
     tabs = _tabs()
     tab = st.segmented_control(
@@ -137,7 +137,7 @@ def _tabs() -> tuple[_Tab, ...]:
     return (_Pile.MINE, *_SCOPES) if identity.signed_in().role is Role.OPERATOR else _SCOPES
 
 
-def _tab(tab: _Tab, counts: OpenCounts) -> str:
+def _tab(tab: _Tab, counts: OrderCounts) -> str:
     """The name of a tab; open ones tell how many, finished ones are never counted since they only grow."""
     if tab is _Pile.MINE:
         return f"My queue {counts.mine:,}"

@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from app import queries, words
-from app.queries import OpenCounts, Week
+from app.queries import OPEN_STATUSES, OrderCounts, Week
 
 _PERIODS: dict[str, int | None] = {"13 weeks": 13, "26 weeks": 26, "52 weeks": 52, "2 years": 104, "All": None}
 _DEFAULT = "26 weeks"
@@ -41,7 +41,7 @@ def render() -> None:
             persist_state="session",
         )
     weeks = queries.weeks(_PERIODS[period])
-    counts = queries.open_counts()
+    counts = queries.order_counts()
     _now(counts)
     if not weeks:
         st.info(
@@ -55,10 +55,10 @@ def render() -> None:
     _table(frame, weeks)
 
 
-def _now(counts: OpenCounts) -> None:
+def _now(counts: OrderCounts) -> None:
     st.subheader("Now", anchor=False)
     figures = {"In progress": counts.open, "Late": counts.late, "On hold": counts.held}
-    figures |= {words.status(status): number for status, number in counts.by_status.items() if number}
+    figures |= {words.status(status): counts.by_status[status] for status in OPEN_STATUSES if counts.by_status[status]}
     for column, (label, number) in zip(st.columns(max(6, len(figures))), figures.items(), strict=False):
         column.metric(label, f"{number:,}", border=True)
 

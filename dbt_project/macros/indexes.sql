@@ -32,13 +32,3 @@
     {%- endfor -%}
     {%- endif -%}
 {% endmacro %}
-
-
-{# dbt asks for indexes before a rebuilt table takes the old one's place, so that nobody waits while they are made. #}
-{% macro postgres__create_indexes(relation) %}
-    {%- if 'indexes' in config.get('meta', {}) -%}
-        {%- do ensure_indexes(relation) -%}
-    {%- else -%}
-        {%- do default__create_indexes(relation) -%}
-    {%- endif -%}
-{% endmacro %}

@@ -9,7 +9,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
-from mes.orders.life import FINISHED_STATUSES, Status
+from mes.db import query
+from mes.lists import order_search
+from mes.orders.life import FINISHED_STATUSES, OPEN_STATUSES, Status
 
 PAGE_ROWS = 25
 
@@ -29,10 +31,11 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Filter:
-    """What to read: a scope or a status, and what its orders must also be; `words` all occur in `search_text`.
+    """What to read: a scope or a status, and what its orders must also be.
 
     `assigned_to` is an operator's work queue, and `unassigned` what stands in nobody's: open orders alone, since
-    finished ones stand in no queue.
+    finished ones stand in no queue, are not late and not on hold. Open orders are searched for `words` in all that they
+    say; among finished ones, `words` find the beginning of an order's number and its customer (see `order_search`).
     """
 
     scope: Scope | Status = Scope.OPEN
@@ -41,11 +44,18 @@ class Filter:
     words: tuple[str, ...] = ()
     assigned_to: str | None = None
     unassigned: bool = False
+    customer_id: UUID | None = None
 
     @property
     def narrowed(self) -> bool:
         """Whether it leaves out orders of its scope or queue."""
         return self.late or self.held or bool(self.words)
+
+    @property
+    def open_only(self) -> bool:
+        """Whether nothing but open orders can match."""
+        flagged = self.late or self.held or self.unassigned or self.assigned_to is not None
+        return flagged or self.scope is Scope.OPEN or self.scope in OPEN_STATUSES
 
 
 @dataclass(frozen=True)
@@ -90,11 +100,15 @@ class Key:
 
 @dataclass(frozen=True)
 class Page:
-    """Rows in list order, and whether there are more on either side."""
+    """Rows in list order, and whether there are more on either side.
+
+    `too_many`: the words match more customers or numbers than were looked at, so that orders may be missing.
+    """
 
     rows: Sequence[ListedOrder]
     has_previous: bool
     has_next: bool
+    too_many: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,13 +137,12 @@ _LEAST_SLACK = _Sort(
     after="(latest_start_at, order_id) > (:at, :order_id)",
     before="(latest_start_at, order_id) < (:at, :order_id)",
 )
-# no row comparison: the two columns run in opposite directions, and the first condition is the one that an index uses
 _LAST_ENDED = _Sort(
     column="status_since",
-    order="status_since desc, order_id",
-    reverse="status_since, order_id desc",
-    after="status_since <= :at and (status_since < :at or order_id > :order_id)",
-    before="status_since >= :at and (status_since > :at or order_id < :order_id)",
+    order="status_since desc, order_id desc",
+    reverse="status_since, order_id",
+    after="(status_since, order_id) < (:at, :order_id)",
+    before="(status_since, order_id) > (:at, :order_id)",
 )
 # an id begins with its time of creation
 _NEWEST = _Sort(
@@ -139,6 +152,7 @@ _NEWEST = _Sort(
     after="order_id < :order_id",
     before="order_id > :order_id",
 )
+MOST_NEWER = 100
 
 
 def page(
@@ -154,34 +168,34 @@ def page(
     Open orders come with the least slack first, finished ones with the last ended first, all together with the newest
     first.
     """
-    sort = _sort(chosen.scope)
-    conditions, values = _conditions(chosen)
-    key = before or after
-    if key is not None:
-        conditions.append(sort.before if before else sort.after)
-        values |= {"at": key.at, "order_id": key.order_id}
-    statement = text(f"""
-        select {_COLUMNS} from marts.order_list
-        where {" and ".join(conditions) or "true"}
-        order by {sort.reverse if before else sort.order}
-        limit :limit
-    """)
-    found = [_listed(row) for row in conn.execute(statement, values | {"limit": rows + 1}).mappings()]
+    read = _reading(conn, chosen, after=after, before=before)
+    statement = text(f"select {_COLUMNS} from {read.source} order by {read.order} limit :limit")
+    found = [_listed(row) for row in conn.execute(statement, read.values | {"limit": rows + 1}).mappings()]
     more = len(found) > rows
     if before is not None:
-        return Page(found[:rows][::-1], has_previous=more, has_next=True)
-    return Page(found[:rows], has_previous=after is not None, has_next=more)
+        return Page(found[:rows][::-1], has_previous=more, has_next=True, too_many=read.too_many)
+    return Page(found[:rows], has_previous=after is not None, has_next=more, too_many=read.too_many)
+
+
+def newer(conn: Connection, chosen: Filter, top: Key) -> int:
+    """How many orders come ahead of `top` by now; MOST_NEWER stands for that or more."""
+    read = _reading(conn, chosen, before=top)
+    ahead = f"select count(*) from (select from {read.source} order by {read.order} limit :limit) as ahead"
+    return query.number(conn, ahead, **read.values, limit=MOST_NEWER)
 
 
 def key_of(row: ListedOrder, chosen: Filter) -> Key:
     """Where a row stands in the order of this filter."""
-    return Key(getattr(row, _sort(chosen.scope).column), row.order_id)
+    return Key(getattr(row, _sort(chosen).column), row.order_id)
 
 
 def find(conn: Connection, number: str) -> Sequence[Found]:
-    """The orders with this number: one for each source that uses it, so seldom more than one."""
+    """The orders with this number, in capitals or not: one for each source that uses it, so seldom more than one."""
     rows = conn.execute(
-        text("select order_id, source from marts.order_list where external_id = :number order by source limit 10"),
+        text("""
+            select order_id, source from marts.order_list
+            where lower(external_id) = lower(:number) order by source, external_id limit 10
+        """),
         {"number": number},
     )
     return [Found(**row) for row in rows.mappings()]
@@ -192,40 +206,71 @@ def is_empty(conn: Connection) -> bool:
     return not conn.execute(text("select exists (select from marts.order_list)")).scalar_one()
 
 
-def _sort(scope: Scope | Status) -> _Sort:
-    if scope is Scope.ALL:
-        return _NEWEST
-    return _LAST_ENDED if scope in FINISHED_STATUSES else _LEAST_SLACK
+@dataclass(frozen=True)
+class _Reading:
+    """A statement's `from` and `where`, its order, and its values but for the limit."""
+
+    source: str
+    order: str
+    values: dict[str, object]
+    too_many: bool
+
+
+def _reading(conn: Connection, chosen: Filter, *, after: Key | None = None, before: Key | None = None) -> _Reading:
+    sort = _sort(chosen)
+    conditions, values = _conditions(chosen)
+    key = before or after
+    if key is not None:
+        conditions.append(sort.before if before else sort.after)
+        values |= {"at": key.at, "order_id": key.order_id}
+    order = sort.reverse if before else sort.order
+    if not chosen.words or chosen.open_only:
+        return _Reading(f"marts.order_list where {' and '.join(conditions) or 'true'}", order, values, too_many=False)
+    matches = order_search.find(conn, chosen.words, chosen.customer_id)
+    values |= {"customers": list(matches.customers), "numbered": list(matches.orders)}
+    return _Reading(_matching(conditions, order), order, values, matches.too_many)
+
+
+def _sort(chosen: Filter) -> _Sort:
+    if chosen.open_only:
+        return _LEAST_SLACK
+    return _NEWEST if chosen.scope is Scope.ALL else _LAST_ENDED
 
 
 def _conditions(chosen: Filter) -> tuple[list[str], dict[str, object]]:
     """Conditions in the words of the list's partial indexes, and their values."""
     conditions: list[str] = []
     values: dict[str, object] = {}
-    if chosen.scope is not Scope.ALL:
-        conditions.append("not is_open" if chosen.scope in FINISHED_STATUSES else "is_open")
-    if isinstance(chosen.scope, Status):
-        conditions.append("status = :status")
-        values["status"] = chosen.scope.value
-    if chosen.assigned_to is not None:
-        conditions += ["is_open", "assigned_to = :assigned_to"]
-        values["assigned_to"] = chosen.assigned_to
+    if chosen.open_only:
+        conditions += [name for name in ("late", "held") if getattr(chosen, name)] or ["is_open"]
+        for number, word in enumerate(chosen.words):
+            conditions.append(f"search_text like :word_{number}")
+            values[f"word_{number}"] = order_search.pattern(word)
+    elif chosen.scope in FINISHED_STATUSES:
+        conditions.append("not is_open")
     if chosen.unassigned:
-        conditions += ["is_open", "assigned_to is null"]
-    if chosen.late:
-        conditions.append("late")
-    if chosen.held:
-        conditions.append("held")
-    for number, word in enumerate(chosen.words):
-        conditions.append(f"search_text like :word_{number}")
-        values[f"word_{number}"] = _pattern(word)
+        conditions.append("assigned_to is null")
+    status = chosen.scope.value if isinstance(chosen.scope, Status) else None
+    equal = {"status": status, "assigned_to": chosen.assigned_to, "customer_id": chosen.customer_id}
+    for column, wanted in equal.items():
+        if wanted is not None:
+            conditions.append(f"{column} = :{column}")
+            values[column] = wanted
     return conditions, values
 
 
-def _pattern(word: str) -> str:
-    for special in ("\\", "%", "_"):
-        word = word.replace(special, "\\" + special)
-    return f"%{word.lower()}%"
+def _matching(conditions: Sequence[str], order: str) -> str:
+    """The list's rows whose customer or number was found by words: of each customer only the first of the page."""
+    narrowed = "".join(f" and {condition}" for condition in conditions)
+    return f"""(
+        select listed.* from unnest(cast(:customers as uuid[])) as wanted (id)
+        cross join lateral (
+            select * from marts.order_list where customer_id = wanted.id{narrowed} order by {order} limit :limit
+        ) as listed
+        union all
+        select * from marts.order_list
+        where order_id = any(cast(:numbered as uuid[])) and customer_id <> all(cast(:customers as uuid[])){narrowed}
+    ) as matching"""
 
 
 def _listed(row: RowMapping) -> ListedOrder:

@@ -6,15 +6,20 @@ from datetime import datetime
 from functools import cache
 from uuid import UUID
 
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 from mes.db import query
 
 LIST, VIEW = "marts.order_list", "marts.order_list_live"
-# dbt takes this lock alone while it builds the list, refreshers share it; `refresh_lock` in dbt_project.yml
-REFRESH_LOCK = 7_203_394
-# a merge of 1,000 orders takes some 10 ms: long enough to be worth a statement, short enough to be seen at once
+# dbt holds these alone, refreshers share them: the one while it merges, or puts a new list in the old one's place; the
+# other while it builds that new list beside the old one. As in dbt_project.yml; macros/list_building.sql says how
+REFRESH_LOCK, REBUILD_LOCK = 7_203_394, 7_203_400
+# a merge of 1,000 orders takes some 30 ms: long enough to be worth a statement, short enough to be seen at once
 BATCH = 1_000
+# dbt's merge of a day's marks takes less; who waits longer is shown by the refresher
+_OWN_CHANGE_WAIT = "800ms"
 
 
 @dataclass(frozen=True)
@@ -71,19 +76,17 @@ def refresh_batch(conn: Connection, limit: int = BATCH) -> Refreshed:
         {"limit": limit, "key": REFRESH_LOCK},
     ).all()
     orders = [row.order_id for row in taken]
-    if orders:
-        _merge(conn, orders)
+    _merge(conn, orders)
     return Refreshed(orders, [at for row in taken for at in row.marked_at])
 
 
 def refresh_now(conn: Connection, order_ids: Sequence[UUID]) -> None:
     """Merge these orders at once, in the caller's transaction: what I just did is on my screen.
 
-    Their marks stay, so the refresher merges them again after the commit, and alone those that it is merging just now;
-    while dbt builds the list, it alone does.
+    Their marks stay, so the refresher looks at them again after the commit, and alone at those that it is merging just
+    now. While dbt merges, this waits for it, though not for long.
     """
-    free = "select pg_try_advisory_xact_lock_shared(:key)"
-    if not order_ids or not is_built(conn) or not query.flag(conn, free, key=REFRESH_LOCK):
+    if not order_ids or not is_built(conn) or not _share_list(conn):
         return
     ours = conn.execute(
         text("""
@@ -120,8 +123,39 @@ def backlog(conn: Connection) -> int:
     return query.number(conn, "select count(*) from ops.dirty_orders")
 
 
+def _share_list(conn: Connection) -> bool:
+    """Share the list with the refreshers; false when dbt has it for longer than a person should wait."""
+    if query.flag(conn, "select pg_try_advisory_xact_lock_shared(:key)", key=REFRESH_LOCK):
+        return True
+    try:
+        with conn.begin_nested():
+            conn.execute(text(f"set local lock_timeout = '{_OWN_CHANGE_WAIT}'"))
+            conn.execute(text("select pg_advisory_xact_lock_shared(:key)"), {"key": REFRESH_LOCK})
+            conn.execute(text("set local lock_timeout = default"))
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            return False
+        raise
+    return True
+
+
 def _merge(conn: Connection, order_ids: list[UUID]) -> None:
-    conn.execute(text(_merge_statement(tuple(_columns(conn)))), {"ids": order_ids})
+    """Bring these orders' rows to what the view says; note them where dbt builds a new list beside this one."""
+    if not order_ids:
+        return
+    alone = query.flag(conn, "select pg_try_advisory_xact_lock_shared(:key)", key=REBUILD_LOCK)
+    values = {"ids": order_ids}
+    conn.execute(text(_merge_statement(tuple(_columns(conn)))), values)
+    conn.execute(_DELETE_GONE, values)
+    if not alone:
+        conn.execute(text("insert into ops.merged_orders (order_id) select unnest(cast(:ids as uuid[]))"), values)
+
+
+_DELETE_GONE = text(f"""
+    delete from {LIST} as list
+    where list.order_id = any(cast(:ids as uuid[]))
+        and not exists (select from ops.orders where orders.order_id = list.order_id)
+""")
 
 
 def _columns(conn: Connection) -> Sequence[str]:
@@ -138,12 +172,13 @@ def _columns(conn: Connection) -> Sequence[str]:
 
 @cache
 def _merge_statement(columns: tuple[str, ...]) -> str:
-    values = ", ".join(f"live.{column}" for column in columns)
+    """A row that says the same already is left alone: each new version of it costs an entry in every index."""
+    listed, live = (", ".join(f"{name}.{column}" for column in columns) for name in ("list", "live"))
     updates = ", ".join(f"{column} = live.{column}" for column in columns if column != "order_id")
     return f"""
         merge into {LIST} as list
         using (select * from {VIEW} where order_id = any(cast(:ids as uuid[]))) as live
         on list.order_id = live.order_id
-        when matched and live.version >= list.version then update set {updates}
-        when not matched then insert ({", ".join(columns)}) values ({values})
+        when matched and live.version >= list.version and ({listed}) is distinct from ({live}) then update set {updates}
+        when not matched then insert ({", ".join(columns)}) values ({live})
     """

@@ -15,6 +15,7 @@ from psycopg.errors import InvalidSchemaName, QueryCanceled, UndefinedColumn, Un
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from mes.lists import counts
 from mes.observability import probe
 from mes.observability.time_limit import TimeLimited
 from mes.orders.life import OPEN_STATUSES
@@ -53,19 +54,18 @@ class Group:
 
 
 def _orders(conn: Connection) -> Samples:
-    """Reads open orders only, by the list's index on them."""
-    rows = conn.execute(
-        text("""
-            select status, count(*) as open, count(*) filter (where late) as late,
-                count(*) filter (where held) as held, count(*) filter (where assigned_to is null) as unassigned
-            from marts.order_list where is_open group by status
-        """)
-    ).all()
-    found = {str(row.status): row for row in rows}
+    """From the counts that are kept with the list."""
+    found = counts.orders(conn)
+    by_status = {
+        "mes_orders_open": found.by_status,
+        "mes_orders_late": found.late_by_status,
+        "mes_orders_held": found.held_by_status,
+        "mes_orders_unassigned": found.unassigned_by_status,
+    }
     return [
-        (f"mes_orders_{what}", (status.value,), float(getattr(found.get(status.value), what, 0)))
+        (gauge, (status.value,), float(numbers[status]))
         for status in OPEN_STATUSES
-        for what in ("open", "late", "held", "unassigned")
+        for gauge, numbers in by_status.items()
     ]
 
 

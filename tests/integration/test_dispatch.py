@@ -17,7 +17,7 @@ from mes.dispatch.model import ClaimedByAnother, IllegalClaim, NoSuchOperator, N
 from mes.dispatch.sharing import Unassigned
 from mes.errors import MesError
 from mes.lists import counts, order_list, refresher
-from mes.lists.order_list import Filter, Scope
+from mes.lists.order_list import Filter
 from mes.orders import repository, service
 from mes.orders.life import FINISHED_STATUSES, Status, System
 from mes.orders.model import Actor, IllegalTransition, OrderHeld, ReasonMissing, VersionConflict
@@ -537,9 +537,9 @@ def test_queues_are_lists_and_are_counted(shop: Connection) -> None:
     assert [row.external_id for row in mine] == ["3", "1", "claimed"]
     assert [row.external_id for row in order_list.page(shop, Filter(unassigned=True)).rows] == ["free"]
     assert not order_list.page(shop, Filter(Status.SHIPPED, assigned_to="Ada")).rows
-    found = counts.open_orders(shop, "Ada")
+    found = counts.orders(shop, "Ada")
     assert (found.mine, found.unassigned, found.open) == (3, 1, 6)
-    assert counts.open_orders(shop).mine == 0
+    assert counts.orders(shop).mine == 0
     assert [(queue.operator, queue.orders) for queue in counts.queues(shop, ["Ben", "Ada", "Zoe"])] == [
         ("Ben", 2),
         ("Ada", 3),
@@ -560,24 +560,6 @@ def test_what_waits_is_told_when_nothing_can_be_done(shop: Connection) -> None:
     refresh(shop)
     assert claims.next_job(shop, "Ada") is None
     assert counts.waiting(shop, "Ada") == counts.Waiting(begun=1, approval=1, held=1, colleagues=1)
-
-
-@pytest.mark.parametrize(
-    ("chosen", "indexes"),
-    [
-        (Filter(assigned_to="Ada"), ("assigned",)),
-        (Filter(APPROVED, assigned_to="Ada"), ("assigned", "open_status")),
-        (Filter(unassigned=True), ("unassigned", "to_share")),
-        (Filter(late=True, assigned_to="Ada"), ("assigned", "late")),
-        (Filter(Scope.ALL, assigned_to="Ada"), ("assigned",)),
-    ],
-    ids=["own", "own approved", "unassigned", "own late", "own of all"],
-)
-def test_a_queue_is_read_by_an_index(shop: Connection, chosen: Filter, indexes: tuple[str, ...]) -> None:
-    shop.execute(text("set local enable_seqscan = off; set local enable_bitmapscan = off"))
-    (plan,) = _plans(shop, lambda: order_list.page(shop, chosen))
-    assert any(f"order_list__{index}_" in plan for index in indexes)
-    assert "Sort" not in plan or chosen.scope is Scope.ALL  # a queue is short
 
 
 def test_sweeps_with_nothing_to_do_look_at_indexes_alone(shop: Connection) -> None:

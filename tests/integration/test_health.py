@@ -189,7 +189,7 @@ ATTEMPTS = 10
 
 def test_missing_and_locked_tables_silence_their_own_group_only(marts_engine: Engine) -> None:
     with psycopg.connect(libpq_url(url(marts_engine))) as locking:
-        locking.execute("drop schema marts cascade")
+        locking.execute("drop table ops.list_counts")
         locking.commit()
         locking.execute("lock table ops.quarantine in access exclusive mode")
         for _ in range(ATTEMPTS):

@@ -1,17 +1,15 @@
 """The console's lists read by key: whole, in order, both ways, and on an index."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, text
 
 from mes.lists import counts, order_details, order_list, quarantine, refresher
 from mes.lists.order_list import Filter, Page, Scope
 from mes.orders.life import Status
 from mes.orders.model import NoSuchOrder
-from mes.reports import throughput
 from tests.orders import add_order
 
 DAY = datetime(2026, 11, 2, tzinfo=UTC)
@@ -92,7 +90,7 @@ def test_wildcards_are_searched_as_they_are(orders: Engine, wildcard: str) -> No
 
 def test_counts_agree_with_the_list(orders: Engine) -> None:
     with orders.connect() as conn:
-        found = counts.open_orders(conn)
+        found = counts.orders(conn)
         assert found.open == len(order_list.page(conn, Filter(), rows=1_000).rows)
         assert found.late == len(order_list.page(conn, Filter(late=True), rows=1_000).rows)
         assert found.held == len(order_list.page(conn, Filter(held=True), rows=1_000).rows)
@@ -106,54 +104,9 @@ def test_an_order_is_found_by_its_number(orders: Engine) -> None:
         assert order_list.find(conn, "S-1000") == []
 
 
-@pytest.mark.parametrize(
-    ("chosen", "index"),
-    [
-        (Filter(), "open"),
-        (Filter(Status.PACKAGING), "open_status"),
-        (Filter(Status.CLOSED), "finished"),
-        (Filter(Scope.ALL), "key"),
-        (Filter(late=True), "late"),
-    ],
-    ids=str,
-)
-def test_a_page_deep_in_the_list_reads_an_index_and_sorts_nothing(orders: Engine, chosen: Filter, index: str) -> None:
-    with orders.begin() as conn:
-        key = order_list.key_of(order_list.page(conn, chosen, rows=10).rows[-1], chosen)
-        # few rows tempt the planner to read them all
-        conn.execute(text("set local enable_seqscan = off; set local enable_bitmapscan = off"))
-        plan = _plan(conn, lambda: order_list.page(conn, chosen, after=key))
-    assert f"order_list__{index}_" in plan
-    assert "Sort" not in plan
-
-
-def _plan(conn: Connection, read: Callable[[], object]) -> str:
-    """How Postgres goes about the one statement that `read` sends."""
-    sent: list[tuple[str, object]] = []
-
-    def remember(_conn: object, _cursor: object, statement: str, values: object, *_: object) -> None:
-        sent.append((statement, values))
-
-    event.listen(conn, "before_cursor_execute", remember)
-    read()
-    event.remove(conn, "before_cursor_execute", remember)
-    ((statement, values),) = sent
-    return "\n".join(conn.exec_driver_sql(f"explain {statement}", values).scalars())  # type: ignore[arg-type]
-
-
 def test_details_of_an_unknown_order_are_refused(marts_engine: Engine) -> None:
     with marts_engine.connect() as conn, pytest.raises(NoSuchOrder):
         order_details.version(conn, uuid4())
-
-
-def test_quiet_weeks_are_in_the_report(marts_engine: Engine) -> None:
-    with marts_engine.begin() as conn:
-        add_order(conn, "A", placed_at=DAY)
-        add_order(conn, "B", placed_at=DAY + timedelta(weeks=3))
-        conn.execute(text("refresh materialized view marts.throughput_weekly"))
-        weeks = throughput.weeks(conn)
-        assert [(week.placed, week.in_progress) for week in weeks] == [(1, 1), (0, 1), (0, 1), (1, 2)]
-        assert throughput.weeks(conn, 2) == weeks[-2:]
 
 
 def test_findings_are_paged_and_exported_whole(marts_engine: Engine) -> None:

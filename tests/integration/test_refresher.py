@@ -12,29 +12,11 @@ from mes.lists import refresher
 from mes.orders import repository, service
 from mes.orders.life import Status, System
 from mes.orders.model import Actor
+from tests.listed import differences, drain
 from tests.orders import add_order
 
 OPERATOR = Actor(System.MES, "Ada")
 CRM = Actor(System.CRM, "sales")
-_DIFFERENCE = """
-    (table marts.order_list except table marts.order_list_live)
-    union all (table marts.order_list_live except table marts.order_list)
-"""
-
-
-def _drain(engine: Engine) -> int:
-    merged = 0
-    while True:
-        with engine.begin() as conn:
-            done = refresher.refresh_batch(conn)
-        merged += done.orders
-        if not done.marks:
-            return merged
-
-
-def _differences(engine: Engine) -> int:
-    with engine.begin() as conn:
-        return len(conn.execute(text(_DIFFERENCE)).all())
 
 
 def _work_through(engine: Engine, orders: list[UUID]) -> None:
@@ -52,12 +34,12 @@ def _work_through(engine: Engine, orders: list[UUID]) -> None:
 def test_a_new_order_and_its_move_appear(marts_engine: Engine) -> None:
     with marts_engine.begin() as conn:
         order_id = add_order(conn)
-    _drain(marts_engine)
+    drain(marts_engine)
     with marts_engine.begin() as conn:
         service.transition(conn, order_id, Status.PRICE_CALCULATED, OPERATOR)
-    assert _differences(marts_engine) > 0
-    assert _drain(marts_engine) == 1
-    assert _differences(marts_engine) == 0
+    assert differences(marts_engine) > 0
+    assert drain(marts_engine) == 1
+    assert differences(marts_engine) == 0
     with marts_engine.begin() as conn:
         assert refresher.backlog(conn) == 0
         listed = conn.execute(text("select status, version from marts.order_list")).one()
@@ -67,11 +49,11 @@ def test_a_new_order_and_its_move_appear(marts_engine: Engine) -> None:
 def test_a_change_of_a_customer_marks_his_orders(marts_engine: Engine) -> None:
     with marts_engine.begin() as conn:
         add_order(conn)
-    _drain(marts_engine)
+    drain(marts_engine)
     with marts_engine.begin() as conn:
         conn.execute(text("update ops.customers set tier = 'vip'"))
-    assert _drain(marts_engine) == 1
-    assert _differences(marts_engine) == 0
+    assert drain(marts_engine) == 1
+    assert differences(marts_engine) == 0
 
 
 def test_a_refresh_that_fails_leaves_the_marks(marts_engine: Engine) -> None:
@@ -85,7 +67,7 @@ def test_a_refresh_that_fails_leaves_the_marks(marts_engine: Engine) -> None:
     connection.close()
     with marts_engine.begin() as conn:
         assert refresher.backlog(conn) == waiting
-    assert _drain(marts_engine) == 1
+    assert drain(marts_engine) == 1
 
 
 def test_one_order_is_refreshed_by_one_worker_at_a_time(marts_engine: Engine) -> None:
@@ -98,8 +80,8 @@ def test_one_order_is_refreshed_by_one_worker_at_a_time(marts_engine: Engine) ->
             service.transition(conn, order_id, Status.PRICE_CALCULATED, OPERATOR)
         with marts_engine.begin() as second:
             assert refresher.refresh_batch(second).orders == 0
-    assert _drain(marts_engine) == 1
-    assert _differences(marts_engine) == 0
+    assert drain(marts_engine) == 1
+    assert differences(marts_engine) == 0
 
 
 def test_what_i_just_did_is_in_the_list_before_the_refresher_comes(marts_engine: Engine) -> None:
@@ -107,7 +89,7 @@ def test_what_i_just_did_is_in_the_list_before_the_refresher_comes(marts_engine:
         order_id = add_order(conn)
         refresher.refresh_now(conn, [order_id])
         assert conn.execute(text("select count(*) from marts.order_list")).scalar_one() == 1
-    assert _differences(marts_engine) == 0
+    assert differences(marts_engine) == 0
 
 
 def test_refreshers_wait_while_dbt_builds_the_list(marts_engine: Engine) -> None:
@@ -116,7 +98,7 @@ def test_refreshers_wait_while_dbt_builds_the_list(marts_engine: Engine) -> None
     done = threading.Event()
 
     def refresh() -> None:
-        _drain(marts_engine)
+        drain(marts_engine)
         done.set()
 
     with marts_engine.begin() as dbt:
@@ -126,7 +108,7 @@ def test_refreshers_wait_while_dbt_builds_the_list(marts_engine: Engine) -> None
         assert not done.wait(0.5)
     waiting.join(timeout=10)
     assert done.is_set()
-    assert _differences(marts_engine) == 0
+    assert differences(marts_engine) == 0
 
 
 def test_orders_become_late_when_their_time_comes(marts_engine: Engine) -> None:
@@ -137,7 +119,7 @@ def test_orders_become_late_when_their_time_comes(marts_engine: Engine) -> None:
         add_order(conn, "done", placed_at=now - timedelta(days=9), due_in=timedelta(days=8), status=Status.SHIPPED)
         assert refresher.flip_overdue(conn) == 1
         assert refresher.flip_overdue(conn) == 0
-    _drain(marts_engine)
+    drain(marts_engine)
     with marts_engine.begin() as conn:
         late = conn.execute(text("select external_id from marts.order_list where late")).scalars().all()
     assert late == ["due"]
@@ -174,5 +156,5 @@ def test_the_list_equals_the_view_after_workers_and_writers_raced(marts_engine: 
         writing.clear()
         for done in refreshing:
             done.result()
-    _drain(marts_engine)
-    assert _differences(marts_engine) == 0
+    drain(marts_engine)
+    assert differences(marts_engine) == 0

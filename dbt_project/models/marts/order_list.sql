@@ -1,35 +1,43 @@
 -- one row per order: order_list_live, held and indexed
 --
--- dbt fills and repairs it; between its runs the refresher merges the orders marked dirty, from the same view.
--- Both take the marks with the work, in one transaction, and never at the same time: dbt holds alone the lock that the
--- refreshers share. When the definition changed (the views, the working times), dbt fills the list anew.
+-- dbt fills and repairs it; between its runs the refresher merges the orders marked dirty, from the same view. How the
+-- two share it is told in macros/list_building.sql. When the definition changed (the views, the working times), dbt
+-- fills the list anew.
+--
+-- Indexes are those of the console's queries: open orders (all, of a status, in a queue or in none, of a customer) by
+-- least slack, each whole, late, held, and both; finished ones by their end; all by their number, customer and age.
+-- Those of open orders are partial, so that finished ones cost nothing.
+{% set indexes = {
+    'key': 'unique (order_id)',
+    'number': '(lower(external_id) text_pattern_ops)',
+    'customer': '(customer_id, order_id)',
+    'finished': '(status, status_since, order_id) where not is_open',
+    'customer_finished': '(customer_id, status, status_since, order_id) where not is_open',
+    'to_share': "(latest_start_at, order_id) where is_open and assigned_to is null and (held or status in ("
+    ~ "'PRICE_CALCULATED', 'MANUFACTURING_APPROVED', 'MANUFACTURING_STARTED', 'MANUFACTURING_COMPLETED', 'PACKAGING'))",
+    'search_open': 'using gin (search_text gin_trgm_ops) with (gin_pending_list_limit = 256) where is_open',
+} %}
+{% for name, columns in {
+    'open': '', 'open_status': 'status, ', 'assigned': 'assigned_to, ', 'customer_open': 'customer_id, '
+}.items() %}
+    {% for only, condition in {
+        '': 'is_open', '_late': 'late', '_held': 'held', '_late_held': 'late and held'
+    }.items() %}
+        {% do indexes.update({name ~ only: '(' ~ columns ~ 'latest_start_at, order_id) where ' ~ condition}) %}
+        {# for Postgres, "is null" is no equality, by which an index's next column would be in order #}
+        {% do indexes.update({
+            'unassigned' ~ only: '(latest_start_at, order_id) where assigned_to is null and ' ~ condition
+        }) %}
+    {% endfor %}
+{% endfor %}
 {{ config(
     materialized='incremental',
     incremental_strategy='merge',
     unique_key='order_id',
     on_schema_change='append_new_columns',
-    pre_hook=[
-        "select pg_advisory_xact_lock({{ var('refresh_lock', 7203394) }})",
-        "create temporary table taken_marks on commit drop as"
-        ~ " with taken as (delete from ops.dirty_orders returning order_id) select distinct order_id from taken",
-    ],
-    post_hook=["{{ ensure_indexes(this) }}", "{{ remember_definition() }}"],
-    meta={'indexes': {
-        'key': 'unique (order_id)',
-        'number': '(source, external_id)',
-        'open': '(latest_start_at, order_id) where is_open',
-        'open_status': '(status, latest_start_at, order_id) where is_open',
-        'finished': '(status, status_since desc, order_id) where not is_open',
-        'late': '(latest_start_at, order_id) where late',
-        'held': '(latest_start_at, order_id) where held',
-        'assigned': '(assigned_to, latest_start_at, order_id) where is_open',
-        'unassigned': '(latest_start_at, order_id) where is_open and assigned_to is null',
-        'to_share': "(latest_start_at, order_id) where is_open and assigned_to is null and (held or status in ("
-        ~ "'PRICE_CALCULATED', 'MANUFACTURING_APPROVED', 'MANUFACTURING_STARTED', 'MANUFACTURING_COMPLETED', "
-        ~ "'PACKAGING'))",
-        'search': 'using gin (search_text gin_trgm_ops)',
-        'search_open': 'using gin (search_text gin_trgm_ops) where is_open',
-    }}
+    pre_hook="{{ begin_list() }}",
+    post_hook=["{{ ensure_indexes(this) }}", "{{ ensure_counts() }}", "{{ remember_definition() }}"],
+    meta={'indexes': indexes}
 ) }}
 
 select live.*

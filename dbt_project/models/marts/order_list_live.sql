@@ -24,13 +24,14 @@ select
     orders.placed_at,
     orders.due_at,
     customers.tier,
+    orders.customer_id,
     customers.external_id as customer_external_id,
     customers.name as customer_name,
     items.lines,
     items.pieces,
     items.materials,
     items.model_id,
-    prices.total,
+    items.total,
     orders.currency,
     work.remaining_h,
     orders.is_open and orders.overdue as late,
@@ -42,9 +43,13 @@ select
         end
         + case when orders.rush then {{ var('rush_hours') }} else 0 end
     ) as latest_start_at,
-    lower(concat_ws(
-        ' ', orders.external_id, customers.external_id, customers.name, items.materials, orders.note
-    )) as search_text
+    -- finished orders are found by their number and customer; a word begins after a space
+    case
+        when orders.is_open
+            then lower(concat_ws(
+                ' ', '', orders.external_id, customers.external_id, customers.name, items.materials, orders.note
+            ))
+    end as search_text
 from orders
 inner join {{ ref('stg_mes__customers') }} as customers on orders.customer_id = customers.customer_id
 left join lateral (
@@ -52,17 +57,13 @@ left join lateral (
         count(*)::integer as lines,
         sum(items.quantity)::integer as pieces,
         string_agg(distinct items.material, ', ' order by items.material) as materials,
-        (array_agg(items.model_id order by items.line))[1] as model_id
-    from {{ ref('stg_mes__items') }} as items
-    where items.order_id = orders.order_id
-) as items on true
-left join lateral (
-    -- unknown while any item has no price
-    select case when bool_and(quotes.quote_id is not null) then sum(quotes.total) end as total
+        (array_agg(items.model_id order by items.line))[1] as model_id,
+        -- unknown while any item has no price
+        case when bool_and(quotes.quote_id is not null) then sum(quotes.total) end as total
     from {{ ref('stg_mes__items') }} as items
     left join {{ ref('stg_mes__quotes') }} as quotes on items.quote_id = quotes.quote_id
     where items.order_id = orders.order_id
-) as prices on true
+) as items on true
 left join lateral (
     select coalesce(sum(steps.fixed_h + steps.per_piece_h * coalesce(items.pieces, 1)), 0) as remaining_h
     from {{ ref('stage_work') }} as steps
