@@ -25,6 +25,7 @@ _LIFE = {
     "orders": "Orders with their status and version.",
     "order_items": "What each order consists of.",
     "order_events": "Every order's life, event by event.",
+    "order_ends": "When each order was first shipped and first cancelled, as its events say; kept by a trigger.",
     "anomalies": "What sources say about an order that cannot be true together.",
 }
 
@@ -99,6 +100,7 @@ def orders(database: Database) -> Iterator[dg.MaterializeResult[None]]:
         },
         "order_items": {},
         "order_events": {"recorded": report.applied.events, "waiting_for_their_order": report.waiting},
+        "order_ends": {},
         "anomalies": {"by_kind": counts("kind", kinds)},
     }
     for name in _LIFE:

@@ -18,6 +18,14 @@ from mes.runtime import database_locks
 # what prices are computed from is built before them, all else after
 BEFORE_PRICES = "+pricing_inputs +cost_inputs"
 _OF_PRICES = {"pricing_inputs", "cost_inputs", "stg_mes__unit_costs"}
+# once for each time; a failed run is not tried again before the next
+FOLLOWS_DAILY = (
+    dg.AutomationCondition.any_deps_updated()
+    .allow(dg.AssetSelection.assets(["marts", "throughput_daily"]))
+    .since_last_handled()
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+).with_label("after the daily report")
 _NOT_FILLED = {"view", "ephemeral", "seed"}
 
 
@@ -43,6 +51,10 @@ class Translator(DagsterDbtTranslator):
         spec = super().get_asset_spec(manifest, unique_id, project)
         filled = manifest["nodes"].get(unique_id, {}).get("config", {}).get("materialized") not in {None, *_NOT_FILLED}
         return spec.replace_attributes(freshness_policy=DAILY) if filled else spec
+
+    def get_automation_condition(self, dbt_resource_props: Mapping[str, Any]) -> dg.AutomationCondition[Any] | None:
+        """The weekly report follows the daily one; all else is made by jobs alone, so that nothing is made twice."""
+        return FOLLOWS_DAILY if dbt_resource_props["name"] == "throughput_weekly" else None
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """Prices' inputs and costs beside prices; the rest are read models."""

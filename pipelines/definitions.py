@@ -17,7 +17,8 @@ from assets.read_models import DBT_ASSETS, Dbt
 from assets.resources import Database, Feeds, Models
 from mes import config
 from mes.observability import logs
-from pipelines.jobs import main_job, measure_backlog, prices
+from pipelines.jobs import main_job, measure_backlog, prices, refresh_read_models
+from pipelines.read_model_sensors import read_models_behind, read_models_follow
 from pipelines.schedules import nightly, prices_daily
 from pipelines.sensors import new_feed_files, rate_card_activated
 
@@ -34,9 +35,9 @@ def _linked_to_code(assets: Sequence[dg.AssetsDefinition]) -> Sequence[dg.Assets
 defs = dg.Definitions(
     assets=_linked_to_code([*FEED_ASSETS, *ORDER_ASSETS, *PRICE_ASSETS, *DBT_ASSETS]),
     asset_checks=[*CHECKS, *PRICE_CHECKS],
-    jobs=[main_job, prices, measure_backlog],
+    jobs=[main_job, prices, measure_backlog, refresh_read_models],
     schedules=[nightly, prices_daily],
-    sensors=[new_feed_files, rate_card_activated],
+    sensors=[new_feed_files, rate_card_activated, read_models_behind, read_models_follow],
     # the steps take seconds; a process for each would spend eight more on imports
     loggers={"console": dg.json_console_logger},
     executor=dg.in_process_executor,

@@ -1,10 +1,11 @@
-"""The jobs: from the feeds to the order list, prices that follow the rates, and models measured again."""
+"""The jobs: from the feeds to the order list, prices by the rates, models measured again, reports refreshed."""
 
 import dagster as dg
 
 MAIN_JOB = "feeds_to_order_list"
 PRICES = "prices"
 MEASURE_BACKLOG = "measure_backlog"
+REFRESH_READ_MODELS = "refresh_read_models"
 
 _RENEWALS = dg.AssetSelection.assets(["ops", "renewals"])
 _BACKLOG = dg.AssetSelection.assets(["ops", "geometry_backlog"])
@@ -26,4 +27,10 @@ measure_backlog = dg.define_asset_job(
     # a process for each step, as other machines would have (a Kubernetes executor takes its place there)
     executor_def=dg.multiprocess_executor.configured({"max_concurrent": 2}),
     description="Measures again what only an older kernel has measured; by hand, after the kernel has changed.",
+)
+refresh_read_models = dg.define_asset_job(
+    REFRESH_READ_MODELS,
+    # without their tests, which compare with all orders: those belong to the main job
+    selection=dg.AssetSelection.assets(["marts", "throughput_daily"], ["marts", "order_list"]).without_checks(),
+    description="Takes what changed into the daily report and the order list; the sensor `read_models_behind` asks.",
 )

@@ -20,6 +20,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     false,
     func,
@@ -69,6 +70,12 @@ def _uuid_key(name: str) -> Column[object]:
 
 def _now(name: str) -> Column[object]:
     return Column(name, TIME, nullable=False, server_default=func.now())
+
+
+def _week_and_day(column: str) -> tuple[TextClause, TextClause]:
+    """Monday of the week, and the day (UTC): one index finds an order's part in either report."""
+    at = f"({column} at time zone 'UTC')"
+    return text(f"(date_trunc('week', {at})::date)"), text(f"({at}::date)")
 
 
 customers = Table(
@@ -152,6 +159,7 @@ orders = Table(
         "due_at",
         postgresql_where=text(f"not overdue and {OPEN_PREDICATE.text}"),
     ),
+    Index("ix_orders_placed_week_day", *_week_and_day("placed_at")),
     schema=OPS,
     postgresql_with=LARGE_VACUUM,
 )
@@ -416,6 +424,51 @@ dirty_orders = Table(
     metadata,
     Column("mark_id", BigInteger, Identity(always=True), primary_key=True),
     Column("order_id", UUID, nullable=False),
+    _now("marked_at"),
+    schema=OPS,
+    postgresql_with=QUEUE_VACUUM,
+)
+
+order_ends = Table(
+    "order_ends",
+    metadata,
+    # by a trigger of order_events; no foreign key, which would be checked for each order that ends
+    Column("order_id", UUID, primary_key=True),
+    Column(
+        "shipped_at",
+        TIME,
+        comment="When it was first shipped, as its events say; it may have been cancelled all the same.",
+    ),
+    Column("cancelled_at", TIME, comment="When it was first cancelled."),
+    Index(
+        "ix_order_ends_shipped_week_day",
+        *_week_and_day("shipped_at"),
+        postgresql_where=text("shipped_at is not null"),
+    ),
+    Index(
+        "ix_order_ends_cancelled_week_day",
+        *_week_and_day("cancelled_at"),
+        postgresql_where=text("cancelled_at is not null"),
+    ),
+    schema=OPS,
+    postgresql_with=LARGE_VACUUM,
+)
+
+changed_days = Table(
+    "changed_days",
+    metadata,
+    Column("mark_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("day", Date, nullable=False, comment="UTC; the reports have to count it again."),
+    _now("marked_at"),
+    schema=OPS,
+    postgresql_with=QUEUE_VACUUM,
+)
+
+changed_weeks = Table(
+    "changed_weeks",
+    metadata,
+    Column("mark_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("week", Date, nullable=False, comment="UTC; the reports have to count it again."),
     _now("marked_at"),
     schema=OPS,
     postgresql_with=QUEUE_VACUUM,

@@ -50,12 +50,18 @@ print(json.dumps({
     "job": sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys),
     "jobs": {
         name: sorted(key.to_user_string() for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys)
-        for name in ("prices", "measure_backlog")
+        for name in ("prices", "measure_backlog", "refresh_read_models")
     },
+    "automated": sorted(
+        node.key.to_user_string() for node in nodes if node.automation_condition is not None
+    ),
     "executors": {
         name: defs.resolve_job_def(name).executor_def.name for name in ("feeds_to_order_list", "measure_backlog")
     },
-    "sensors": {each.name: [each.job_name, each.default_status.name, each.description] for each in defs.sensors},
+    "sensors": {
+        each.name: [each.job_name if each.has_jobs else None, each.default_status.name, each.description]
+        for each in defs.sensors
+    },
     "schedules": {
         each.name: [each.job_name, each.default_status.name, each.cron_schedule, each.execution_timezone]
         for each in defs.schedules
@@ -99,6 +105,7 @@ def test_every_asset_is_made_here_by_the_main_job_or_one_aside(story: dict[str, 
     assert story["jobs"] == {
         "prices": ["ops/cost_table", "ops/renewals"],
         "measure_backlog": ["ops/geometry_backlog"],
+        "refresh_read_models": ["marts/order_list", "marts/throughput_daily"],
     }
 
 
@@ -117,6 +124,8 @@ def test_what_people_wait_for_may_not_get_old(story: dict[str, Any]) -> None:
         "ops/quotes",
         "ops/cost_table",
         "marts/order_list",
+        "marts/throughput_daily",
+        "marts/throughput_weekly",
     }
     assert {name for name in watched if not story["assets"][name]["fresh"]} == set()
 
@@ -125,12 +134,19 @@ def test_what_starts_by_itself(story: dict[str, Any]) -> None:
     assert {name: sensor[:2] for name, sensor in story["sensors"].items()} == {
         "new_feed_files": ["feeds_to_order_list", "RUNNING"],
         "rate_card_activated": ["prices", "RUNNING"],
+        "read_models_behind": ["refresh_read_models", "RUNNING"],
+        "read_models_follow": [None, "RUNNING"],
     }
     assert all(description for *_, description in story["sensors"].values())
     assert story["schedules"] == {
         "nightly": ["feeds_to_order_list", "RUNNING", "0 2 * * *", "UTC"],
         "prices_daily": ["prices", "RUNNING", "10 0 * * *", "UTC"],
     }
+
+
+def test_what_follows_by_itself_is_asked_for_by_nothing_else(story: dict[str, Any]) -> None:
+    assert story["automated"] == ["marts/throughput_weekly"]
+    assert not set(story["automated"]) & set(story["jobs"]["refresh_read_models"])
 
 
 def test_no_run_waits_for_dbt_to_tell_its_version(story: dict[str, Any]) -> None:
