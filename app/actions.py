@@ -162,7 +162,7 @@ def _act(name: str, change: Callable[[Connection, str], Order | None], success: 
     """Change an order and its row in the list in one transaction; a refusal becomes a sentence."""
     try:
         user = identity.signed_in().user_name
-        with queries.connection(write=True) as conn:
+        with queries.change(user) as conn:
             changed = change(conn, user)
             if changed is not None:
                 refresher.refresh_now(conn, [changed.order_id])

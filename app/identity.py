@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import sign_in
+from app import queries, sign_in
 from app.sign_in import NotSignedIn, Permission, Role
 
 _checked: ContextVar["Identity | None"] = ContextVar("checked", default=None)
@@ -44,7 +44,8 @@ def required() -> Iterator[Identity]:
     identity = signed_in()
     mark = _checked.set(identity)
     try:
-        yield identity
+        with queries.reading_as(identity.user_name):
+            yield identity
     finally:
         _checked.reset(mark)
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
@@ -15,6 +17,8 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from mes import config
 from mes.db import engine as db
+from mes.db import reads
+from mes.db.reads import again_on_primary
 from mes.errors import MesError
 from mes.lists import counts, order_details, order_list, quarantine
 from mes.lists.counts import OrderCounts, Queue, Waiting
@@ -70,9 +74,20 @@ __all__ = [
     "Turn",
     "Waiting",
     "Week",
+    "again_on_primary",
 ]
 
+MOST_NEWER = order_list.MOST_NEWER
 _POOL = 10  # people on one console share these; a page holds one for some milliseconds
+_reader: ContextVar[str | None] = ContextVar("reader", default=None)
+
+
+class Turning(StrEnum):
+    """Which page of the list a key leads to: the one that begins with it, the one after it, the one before it."""
+
+    START = "start"
+    AFTER = "after"
+    BEFORE = "before"
 
 
 class NoDatabase(MesError):
@@ -109,15 +124,48 @@ def engine() -> Engine:
     return db.connect(url, application="mes-console", pool_size=_POOL)
 
 
+@st.cache_resource
+def _reads() -> reads.Reads:
+    settings = config.load()
+    url = settings.database_read_url
+    replica = reads.connect(url, application="mes-console", pool_size=_POOL) if url is not None else None
+    return reads.Reads(engine(), replica, lag_max_s=settings.read_lag_max_s)
+
+
 @contextmanager
-def connection(*, write: bool = False) -> Iterator[Connection]:
-    """A connection; with `write`, in a transaction that is committed at the end of the block.
+def reading_as(user_name: str) -> Iterator[None]:
+    """Show this person, in the block, all that he has done and seen, wherever it is read."""
+    mark = _reader.set(user_name)
+    try:
+        yield
+    finally:
+        _reader.reset(mark)
+
+
+@contextmanager
+def change(user_name: str) -> Iterator[Connection]:
+    """A transaction of this person's, who is shown from then on what he did, or why it was refused.
 
     Raises:
         NoDatabase, DatabaseDown, NotBuilt: as they say.
     """
     try:
-        with engine().begin() if write else engine().connect() as conn:
+        with connection(write=True) as conn:
+            yield conn
+    finally:
+        _reads().wrote(user_name)
+
+
+@contextmanager
+def connection(*, write: bool = False) -> Iterator[Connection]:
+    """A connection, perhaps to a replica; with `write`, to the primary, and committed at the end of the block.
+
+    Raises:
+        NoDatabase, DatabaseDown, NotBuilt: as they say.
+        ReplicaFailed: the replica failed in the block; see `again_on_primary`.
+    """
+    try:
+        with engine().begin() if write else _reads().connection(_reader.get()) as conn:
             yield conn
     except (OperationalError, PoolExhausted) as error:
         raise DatabaseDown from error
@@ -127,14 +175,29 @@ def connection(*, write: bool = False) -> Iterator[Connection]:
         raise
 
 
-def orders(chosen: Filter, after: Key | None, before: Key | None) -> tuple[Page, bool]:
+@again_on_primary
+def orders(chosen: Filter, turn: Turning, key: Key | None) -> tuple[Page, bool]:
     """One page of the order list, and whether there are no orders at all."""
     with connection() as conn:
-        page = order_list.page(conn, chosen, after=after, before=before)
-        came_to_start = before is not None and not page.has_previous
-        if came_to_start or (after is not None and not page.rows):
+        page = order_list.page(conn, chosen, **({turn.value: key} if key is not None else {}))
+        came_to_start = turn is Turning.BEFORE and not page.has_previous
+        if key is not None and (came_to_start or not page.rows):
             page = order_list.page(conn, chosen)  # rows moved meanwhile: the first page is whole again
         return page, not page.rows and order_list.is_empty(conn)
+
+
+@again_on_primary
+def newer_orders(chosen: Filter, top: Key) -> int:
+    """How many orders of the list come ahead of `top` by now; MOST_NEWER stands for that or more."""
+    with connection() as conn:
+        return order_list.newer(conn, chosen, top)
+
+
+@again_on_primary
+def customer_name(customer_id: UUID) -> str | None:
+    """What a customer is called; None where there is no such customer."""
+    with connection() as conn:
+        return order_details.customer_name(conn, customer_id)
 
 
 def key_of(row: ListedOrder, chosen: Filter) -> Key:
@@ -142,30 +205,35 @@ def key_of(row: ListedOrder, chosen: Filter) -> Key:
     return order_list.key_of(row, chosen)
 
 
+@again_on_primary
 def find_orders(number: str) -> Sequence[Found]:
     """The orders with this number."""
     with connection() as conn:
         return order_list.find(conn, number)
 
 
+@again_on_primary
 def order_counts(operator: str | None = None) -> OrderCounts:
     """Orders by status; open ones that are late, on hold, in this operator's queue and in nobody's."""
     with connection() as conn:
         return counts.orders(conn, operator)
 
 
+@again_on_primary
 def queues() -> Sequence[Queue]:
     """The work queues of all who may be given work."""
     with connection() as conn:
         return counts.queues(conn, users.active_operators(conn))
 
 
+@again_on_primary
 def waiting(operator: str) -> Waiting:
     """What keeps orders from being an operator's next job."""
     with connection() as conn:
         return counts.waiting(conn, operator)
 
 
+@again_on_primary
 def order(order_id: UUID) -> OrderDetails:
     """All about one order.
 
@@ -176,6 +244,7 @@ def order(order_id: UUID) -> OrderDetails:
         return order_details.read(conn, order_id)
 
 
+@again_on_primary
 def order_version(order_id: UUID) -> int:
     """The version that an order is at.
 
@@ -212,18 +281,21 @@ def picture(model_id: str, places: Sequence[Point] = ()) -> Picture | None:
         return Picture(png, None)
 
 
+@again_on_primary
 def weeks(last: int | None) -> Sequence[Week]:
     """Throughput of the last weeks that have data, or of all."""
     with connection() as conn:
         return throughput_report.weeks(conn, last)
 
 
+@again_on_primary
 def finding_groups(findings: Findings[Row]) -> Sequence[Group]:
     """Open findings counted by feed and kind."""
     with connection() as conn:
         return quarantine.groups(conn, findings)
 
 
+@again_on_primary
 def findings_page(
     findings: Findings[Row], feed: str | None, kind: str | None, turn: Turn, key: int | None
 ) -> FindingsPage[Row]:
@@ -232,6 +304,7 @@ def findings_page(
         return quarantine.page(conn, findings, feed=feed, kind=kind, turn=turn, key=key)
 
 
+@again_on_primary
 def all_findings(findings: Findings[Row], feed: str | None, kind: str | None) -> Sequence[Row]:
     """All open findings, for a file."""
     with connection() as conn:

@@ -69,6 +69,7 @@ def sign_out(token: str | None) -> None:
             sessions.end(conn, token)
 
 
+@queries.again_on_primary
 def anybody() -> bool:
     """Whether there is any user who could sign in.
 

@@ -37,6 +37,15 @@ class Settings(BaseSettings):
         default=None,
         description="Postgres 18 or later to use instead of the embedded one: `postgresql://user:password@host:port/name`.",
     )
+    database_read_url: str | None = Field(
+        default=None,
+        description="Streaming replica of the database, for the console's reads; without one, and while it "
+        "lags, they go to the database itself.",
+    )
+    read_lag_max_s: Annotated[float, Field(gt=0, le=300)] = Field(
+        default=5.0,
+        description="Lag of the replica from which on reads go to the database itself, seconds.",
+    )
     dagster_database_url: str | None = Field(
         default=None,
         description="Database for Dagster's own storage; by default `<name>_dagster` beside the main one.",
@@ -117,7 +126,7 @@ class Settings(BaseSettings):
     def _absolute_folder(cls, url: str | None) -> str | None:
         return str(Path(url).expanduser().resolve()) if url is not None and "://" not in url else url
 
-    @field_validator("database_url", "dagster_database_url")
+    @field_validator("database_url", "database_read_url", "dagster_database_url")
     @classmethod
     def _is_postgres(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):

@@ -74,6 +74,17 @@ _refresh_lag = Histogram(
 _actions = Counter(
     "mes_console_actions_total", "Actions of people in the console.", ["action", "outcome"], registry=REGISTRY
 )
+_reads = Counter(
+    "mes_reads_total",
+    "Reads of a process that has a replica, by the server that answered and why.",
+    ["server", "reason"],
+    registry=REGISTRY,
+)
+_replica_lag = Gauge(
+    "mes_replica_lag_seconds",
+    "Time that the replica was behind at most when this process last read; infinite beyond 300.",
+    registry=REGISTRY,
+)
 
 
 class JobOutcome(StrEnum):
@@ -90,6 +101,17 @@ class ActionOutcome(StrEnum):
     DONE = "done"
     REFUSED = "refused"
     FAILED = "failed"
+
+
+class ReadReason(StrEnum):
+    """Why a read went where it did: to the replica when it is fresh, else to the primary."""
+
+    FRESH = "fresh"
+    BEHIND_READER = "behind_reader"
+    LAG = "lag"
+    AWAY = "away"
+    NOT_A_REPLICA = "not_a_replica"
+    REPEATED = "repeated"
 
 
 @dataclass
@@ -145,6 +167,16 @@ def observe_refresh(orders: int, seconds: float, lags_s: Iterable[float] = ()) -
 def observe_action(action: str, outcome: ActionOutcome) -> None:
     """Count an action of a person in the console; `action` is its name in the program, such as `move`."""
     _actions.labels(action, outcome.value).inc()
+
+
+def observe_read(reason: ReadReason) -> None:
+    """Count a read of a process that has a replica."""
+    _reads.labels("replica" if reason is ReadReason.FRESH else "primary", reason.value).inc()
+
+
+def observe_replica_lag(seconds: float) -> None:
+    """Note how far the replica is behind at most."""
+    _replica_lag.set(seconds)
 
 
 def exposition(accept: str | None = None, *others: Collector) -> tuple[bytes, str]:
