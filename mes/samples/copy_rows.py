@@ -83,6 +83,11 @@ def times(values_us: IntArray, nulls: NDArray[np.bool_] | None = None) -> Fields
     return fixed(_big_endian(values_us - _EPOCH_US, ">i8"), nulls)
 
 
+def dates(days: IntArray) -> Fields:
+    """`date` fields from days since 1970."""
+    return fixed(_big_endian(days - _EPOCH_US // 86_400_000_000, ">i4"))
+
+
 def hundredths(values: IntArray, nulls: NDArray[np.bool_] | None = None) -> Fields:
     """`numeric` fields from hundredths below 10^14: four digits of base 10,000, the server drops leading zeros."""
     whole, cents = np.divmod(values, 100)

@@ -71,6 +71,8 @@ def rows(shop: Shop, number: int) -> dict[str, Columns]:
         "ops.quotes": _quote_rows(shop, orders, items),
         "ops.order_items": _item_rows(shop, orders, items),
         "ops.order_events": history_events.rows(shop, history.batch_stream(number, _EVENTS), orders),
+        "ops.order_ends": history_events.ends(orders),
+        "ops.changed_days": history_events.changed_days(orders),
     }
 
 

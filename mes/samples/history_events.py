@@ -8,8 +8,20 @@ from numpy.typing import NDArray
 
 from mes.orders.life import EventType, Status
 from mes.samples import history_words
-from mes.samples.copy_rows import Bytes, Coded, Columns, IntArray, booleans, fixed, integers, json_texts, texts, times
-from mes.samples.history_lives import ASSIGNED, CANCELLED, CLAIMED, EVENTS, HELD, HELD_ONCE, REWORK, Lives
+from mes.samples.copy_rows import (
+    Bytes,
+    Coded,
+    Columns,
+    IntArray,
+    booleans,
+    dates,
+    fixed,
+    integers,
+    json_texts,
+    texts,
+    times,
+)
+from mes.samples.history_lives import ASSIGNED, CANCELLED, CLAIMED, DAY_US, EVENTS, HELD, HELD_ONCE, REWORK, Lives
 from mes.samples.history_shop import SOURCES, Shop
 from mes.samples.life import PRICED
 
@@ -27,6 +39,7 @@ _HAND_OF_EVENT = {
     EventType.RELEASED: _NAMES.index("crm"),
     EventType.ASSIGNED: _NAMES.index("dispatch"),
 }
+_SHIPPED = EVENTS.index(Status.SHIPPED)
 _HANDS = np.array([_HAND_OF_EVENT.get(event, _OPERATOR) for event in EVENTS])
 
 
@@ -73,6 +86,27 @@ def rows(shop: Shop, rng: np.random.Generator, orders: Orders) -> Columns:
         "live": booleans(np.zeros(len(order), np.bool_)),
         "data": _data(shop, event, worker),
     }
+
+
+def ends(orders: Orders) -> Columns:
+    """When the orders were shipped or cancelled, which the trigger on the events would have kept."""
+    lives = orders.lives
+    ended = np.flatnonzero(lives.happened[:, _SHIPPED] | lives.happened[:, CANCELLED])
+    return {
+        "order_id": fixed(orders.ids[ended]),
+        **{
+            name: times(lives.at_us[ended, event], ~lives.happened[ended, event])
+            for name, event in (("shipped_at", _SHIPPED), ("cancelled_at", CANCELLED))
+        },
+    }
+
+
+def changed_days(orders: Orders) -> Columns:
+    """The days on which something happened that the reports count."""
+    lives = orders.lives
+    counted = [lives.at_us[:, event][lives.happened[:, event]] for event in (0, _SHIPPED, CANCELLED)]
+    days = np.unique(np.concatenate(counted) // DAY_US)
+    return {"day": dates(days)}
 
 
 def _reasons(rng: np.random.Generator, orders: Orders, order: IntArray, event: IntArray) -> Coded:
