@@ -37,7 +37,7 @@ def generate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
-    """Generate orders with their whole lives, 20,000 or more a second; cut short, the same command goes on."""
+    """Generate orders with their whole lives, thousands a second; cut short, the same command goes on."""
     from mes import config  # noqa: PLC0415
     from mes.db import engine, migrate  # noqa: PLC0415
     from mes.runtime import embedded  # noqa: PLC0415
