@@ -8,15 +8,12 @@ from sqlalchemy import Connection, text
 
 from mes.observability.metrics import ReadReason
 
-# of the write-ahead log: XLOG_BLCKSZ, SizeOfXLogShortPHD, SizeOfXLogLongPHD
-_PAGE_BYTES, _PAGE_HEADER_BYTES, _SEGMENT_HEADER_BYTES = 8192, 24, 40
-
 
 @dataclass(frozen=True)
 class Primary:
-    """Where the primary stands: ends of the written-ahead log, as bytes, and the identifier of its cluster."""
+    """Where the primary stands, as positions in its log, bytes: what can be seen there, and what replicas can have."""
 
-    inserted: int
+    visible: int
     flushed: int
     system: int
 
@@ -58,17 +55,19 @@ def judge(replica: Replica, system: int, must_show: int, lag: float, lag_max: fl
 
 def primary(conn: Connection) -> Primary:
     """Where the primary stands now."""
-    # of the insert position, since a commit that waits for no disk is seen before it is flushed
+    # What can be seen has been flushed, unless commits don't wait for that. The insert position alone would do too, but
+    # what reads write (pruning) stays unflushed for up to 15 s, in which an idle primary's replica would not reach it.
     sql = """
         select
-            (pg_current_wal_insert_lsn() - '0/0')::bigint as inserted,
+            (case current_setting('synchronous_commit')
+                when 'off' then pg_current_wal_insert_lsn() else pg_current_wal_flush_lsn()
+            end - '0/0')::bigint as visible,
             (pg_current_wal_flush_lsn() - '0/0')::bigint as flushed,
-            pg_size_bytes(current_setting('wal_segment_size')) as segment_bytes,
             system_identifier
         from pg_control_system()
     """
     row = conn.execute(text(sql)).one()
-    return Primary(_end_of_record(row.inserted, row.segment_bytes), row.flushed, row.system_identifier)
+    return Primary(row.visible, row.flushed, row.system_identifier)
 
 
 def replica(conn: Connection) -> Replica:
@@ -82,13 +81,3 @@ def replica(conn: Connection) -> Replica:
     """
     row = conn.execute(text(sql)).one()
     return Replica(row.replayed, row.in_recovery, row.system_identifier)
-
-
-def _end_of_record(position: int, segment_bytes: int) -> int:
-    """The end of the last record.
-
-    Where it ends with a page, the insert position lies behind the header of the next, so that a replica would reach it
-    only with the next record: up to 15 s later while the primary is idle, for instance after a backup.
-    """
-    header = _SEGMENT_HEADER_BYTES if position % segment_bytes < _PAGE_BYTES else _PAGE_HEADER_BYTES
-    return position - header if position % _PAGE_BYTES == header else position

@@ -106,7 +106,7 @@ class Reads:
         if self._replica is None or reader is None:
             return
         try:
-            self._positions.advance(reader, self._ask_primary().inserted)
+            self._positions.advance(reader, self._ask_primary().visible)
         except (DBAPIError, PoolExhausted):
             self._positions.forget(reader)
 
@@ -157,13 +157,13 @@ class Reads:
             if reason in {ReadReason.AWAY, ReadReason.NOT_A_REPLICA}:
                 self._positions.forget(reader)  # costs nothing while a replica is away for hours
             else:
-                self._positions.advance(reader, freshness.primary(conn).inserted)
+                self._positions.advance(reader, freshness.primary(conn).visible)
 
     def _must_show(self, reader: str | None) -> int:
         if reader is None:
             return 0
         known = self._positions.of(reader)
-        return self._positions.advance(reader, self._ask_primary().inserted) if known is None else known
+        return self._positions.advance(reader, self._ask_primary().visible) if known is None else known
 
     def _sample(self) -> None:
         """Look where the primary stands, once a second at most; who finds another thread looking goes on without."""
