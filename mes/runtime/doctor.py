@@ -61,7 +61,7 @@ def _of_machine(settings: Settings) -> Iterator[Check]:
         looks: list[Callable[[Settings], Check]] = [_home, _disk, _file_system]
     else:
         looks = []  # the configuration is faulty, so there is no home to look at
-    looks += [_python, _memory, _shared_memory, _clock, _packages, _postgres, _database]
+    looks += [_python, _memory, _shared_memory, _clock, _packages, _postgres, _database, _replica]
     looks += [_console_port, _dagster_port, _feeds]
     for look in looks:
         name = look.__name__.strip("_").replace("_", " ")
@@ -165,6 +165,22 @@ def _database(settings: Settings) -> Check:
         advice = "Let an administrator run: grant create on database ... to ..."
         return Check("database", Verdict.FAULT, "the user may not create schemas", advice)
     return Check("database", Verdict.OK, "reachable, new enough, schemas may be created")
+
+
+def _replica(settings: Settings) -> Check:
+    """Never a fault: without it reads go to the primary."""
+    if settings.database_read_url is None:
+        return Check("replica", Verdict.OK, "none")
+    try:
+        with location.connect(settings.database_read_url) as conn:
+            row = conn.execute("select pg_is_in_recovery()").fetchone()
+    except location.DatabaseUnreachable:
+        advice = "Start it, or correct MES_DATABASE_READ_URL; meanwhile reads go to the primary."
+        return Check("replica", Verdict.WARNING, "cannot be reached", advice)
+    if row != (True,):
+        advice = "Point MES_DATABASE_READ_URL at a streaming replica; meanwhile reads go to the primary."
+        return Check("replica", Verdict.WARNING, "is no replica, or was promoted", advice)
+    return Check("replica", Verdict.OK, "reachable, in recovery")
 
 
 def _console_port(settings: Settings) -> Check:
