@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import time
@@ -77,6 +78,7 @@ class Server:
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
             self._process.wait()
+        shutil.rmtree(self.socket)
 
     def copy_from(self, primary: "Server") -> None:
         data = cluster.data_dir(self.home)
@@ -148,7 +150,7 @@ def short_lived(primary: Server, tmp_path: Path) -> Iterator[Server]:
     server.copy_from(primary)
     server.start()
     yield server
-    server.kill()
+    server.stop()
 
 
 @pytest.fixture
