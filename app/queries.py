@@ -179,7 +179,8 @@ def connection(*, write: bool = False) -> Iterator[Connection]:
 def orders(chosen: Filter, turn: Turning, key: Key | None) -> tuple[Page, bool]:
     """One page of the order list, and whether there are no orders at all."""
     with connection() as conn:
-        page = order_list.page(conn, chosen, **({turn.value: key} if key is not None else {}))
+        start, after, before = (key if turn is each else None for each in Turning)
+        page = order_list.page(conn, chosen, start=start, after=after, before=before)
         came_to_start = turn is Turning.BEFORE and not page.has_previous
         if key is not None and (came_to_start or not page.rows):
             page = order_list.page(conn, chosen)  # rows moved meanwhile: the first page is whole again

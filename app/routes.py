@@ -36,7 +36,7 @@ ORDERS = Route("orders", "Orders", "list_alt", default=True)
 THROUGHPUT = Route("throughput", "Throughput", "monitoring")
 QUARANTINE = Route("quarantine", "Quarantine", "report")
 
-_ORDER = "order"
+_ORDER, _CUSTOMER = "order", "customer"
 
 
 def pages() -> list[StreamlitPage]:
@@ -47,6 +47,22 @@ def pages() -> list[StreamlitPage]:
 def order_in_address() -> str | None:
     """What the address says after `?order=`, which may be anything."""
     return st.query_params.get(_ORDER)
+
+
+def customer_in_address() -> str | None:
+    """What the address says after `?customer=`, which may be anything."""
+    return st.query_params.get(_CUSTOMER)
+
+
+def open_customer(customer_id: UUID) -> NoReturn:
+    """Go from an order's page to the list of its customer's orders."""
+    st.query_params.from_dict({_CUSTOMER: str(customer_id)})
+    st.rerun(scope="app")
+
+
+def leave_customer() -> None:
+    """Show everybody's orders again."""
+    st.query_params.pop(_CUSTOMER, None)
 
 
 def open_order(order_id: UUID) -> NoReturn:

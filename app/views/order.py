@@ -70,6 +70,8 @@ def _facts(details: OrderDetails) -> None:
             with column:
                 st.caption(label)
                 st.markdown(words.plain(value))
+                if label == "Customer" and st.button("All orders of this customer", type="tertiary", key="customer"):
+                    routes.open_customer(details.customer_id)
         if details.order.note:
             st.caption("Note to the workshop")
             st.markdown(words.plain(details.order.note))

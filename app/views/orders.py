@@ -3,11 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from uuid import UUID
 
 import streamlit as st
 
 from app import actions, identity, queries, routes, words
-from app.queries import FINISHED_STATUSES, OPEN_STATUSES, Filter, Key, ListedOrder, OrderCounts, Page, Scope, Status
+from app.queries import (
+    FINISHED_STATUSES,
+    OPEN_STATUSES,
+    Filter,
+    Key,
+    ListedOrder,
+    OrderCounts,
+    Page,
+    Scope,
+    Status,
+    Turning,
+)
 from app.sign_in import Permission, Role
 from app.trouble import explained
 from app.views import order, order_questions, order_rows
@@ -31,12 +43,26 @@ _SCOPES: tuple[_Tab, ...] = (Scope.OPEN, _Pile.UNASSIGNED, *OPEN_STATUSES, *FINI
 
 @dataclass(frozen=True)
 class _Place:
-    """Which page of which filter is on screen."""
+    """Which page of which filter is on screen.
+
+    A page stays where it is while orders come ahead of it: `top` is the row that stood first when the list was opened,
+    `key` that from which on this page is read, once it was shown.
+    """
 
     chosen: Filter
     number: int = 1
-    after: Key | None = None
-    before: Key | None = None
+    turn: Turning = Turning.START
+    key: Key | None = None
+    top: Key | None = None
+
+    def shown(self, page: Page) -> "_Place":
+        """The same page, from the row on that it now begins with."""
+        if not page.rows:
+            return _Place(self.chosen)
+        first = queries.key_of(page.rows[0], self.chosen)
+        if not page.has_previous:
+            return _Place(self.chosen, key=first, top=first)
+        return replace(self, turn=Turning.START, key=first)
 
 
 def render() -> None:
@@ -52,6 +78,9 @@ def render() -> None:
         )
     if asked_for_job:
         _next_job()
+    place = st.session_state.get(_PLACE)
+    if place is not None and place.number == 1:  # whoever comes back to the first page finds what is first now
+        st.session_state[_PLACE] = _Place(place.chosen)
     _list()
 
 
@@ -76,11 +105,11 @@ def _list() -> None:
     place = st.session_state.get(_PLACE)
     if place is None or place.chosen != chosen:
         place = _Place(chosen)
-    page, no_orders = queries.orders(chosen, place.after, place.before)
-    if not page.has_previous:
-        place = _Place(chosen)
-    if place != st.session_state.get(_PLACE):
-        st.session_state[_PLACE] = place
+    page, no_orders = queries.orders(chosen, place.turn, place.key)
+    turned = place.turn is not Turning.START or place.key is None
+    place = place.shown(page)
+    st.session_state[_PLACE] = place
+    if turned:
         _forget_clicks()
     if no_orders:
         _no_orders()
@@ -89,18 +118,21 @@ def _list() -> None:
     else:
         _pager(place, page)
         _table(page.rows, chosen)
+    if page.too_many:
+        st.caption("More customers or numbers match than are shown here: add a word, or more of the number.")
 
 
 def _filters(counts: OrderCounts) -> Filter:
     """Draw the filters, with how many orders each would show, and read them."""
-    tabs = _tabs()
+    customer_id = _customer()
+    tabs = _tabs(customer_id)
     tab = st.segmented_control(
         "Status",
         tabs,
         default=tabs[0],
         required=True,
-        format_func=lambda of: _tab(of, counts),
-        key=f"{_SCOPE}-{tabs[0]}",  # who becomes a manager meanwhile has other tabs
+        format_func=lambda of: words.scope(of) if customer_id else _tab(of, counts),
+        key=f"{_SCOPE}-{tabs[0]}-{len(tabs)}",  # who becomes a manager meanwhile has other tabs
         label_visibility="collapsed",
         persist_state="session",
     )
@@ -129,24 +161,41 @@ def _filters(counts: OrderCounts) -> Filter:
         words=tuple((search or "").split())[:_MOST_WORDS],
         assigned_to=identity.signed_in().user_name if tab is _Pile.MINE else None,
         unassigned=tab is _Pile.UNASSIGNED,
+        customer_id=customer_id,
     )
 
 
-def _tabs() -> tuple[_Tab, ...]:
+def _customer() -> UUID | None:
+    """The customer whose orders alone are listed, as the address says; his name, and a way back to all orders."""
+    asked = routes.customer_in_address()
+    if asked is None:
+        return None
+    try:
+        customer_id = UUID(asked)
+        name = queries.customer_name(customer_id)
+    except ValueError:
+        name = None
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"Orders of **{words.plain(name)}**" if name else "This link names no customer.")
+        st.button("Show all customers", icon=":material/close:", key="all-customers", on_click=routes.leave_customer)
+    return customer_id if name else None
+
+
+def _tabs(customer_id: UUID | None) -> tuple[_Tab, ...]:
     """The tabs, the one to begin with first: an operator's own queue; managers have none."""
+    if customer_id is not None:
+        return (Scope.OPEN, Scope.ALL)
     return (_Pile.MINE, *_SCOPES) if identity.signed_in().role is Role.OPERATOR else _SCOPES
 
 
 def _tab(tab: _Tab, counts: OrderCounts) -> str:
-    """The name of a tab; open ones tell how many, finished ones are never counted since they only grow."""
+    """The name of a tab, and how many orders it has."""
     if tab is _Pile.MINE:
         return f"My queue {counts.mine:,}"
     if tab is _Pile.UNASSIGNED:
         return f"Unassigned {counts.unassigned:,}"
-    if tab is Scope.OPEN:
-        return f"Open {counts.open:,}"
-    number = counts.by_status.get(tab) if isinstance(tab, Status) else None
-    return words.scope(tab) if number is None else f"{words.scope(tab)} {number:,}"
+    number = counts.by_status[tab] if isinstance(tab, Status) else counts.open if tab is Scope.OPEN else counts.all
+    return f"{words.scope(tab)} {number:,}"
 
 
 def _jump() -> None:
@@ -175,15 +224,17 @@ def _jump() -> None:
 def _pager(place: _Place, page: Page) -> None:
     first, last = page.rows[0], page.rows[-1]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{_sorted_by(place.chosen.scope)} \N{MIDDLE DOT} page {place.number}", width="stretch")
+        st.caption(f"{_sorted_by(place.chosen)} \N{MIDDLE DOT} page {place.number}", width="stretch")
+        _newer(place)
         st.button(
             "Previous",
             icon=":material/chevron_left:",
             key="previous",
-            disabled=not page.has_previous,
+            disabled=place.number == 1,
             on_click=_turn,
             args=(_previous(place, first),),
         )
+        following = replace(place, number=place.number + 1, turn=Turning.AFTER, key=queries.key_of(last, place.chosen))
         st.button(
             "Next",
             icon=":material/chevron_right:",
@@ -191,14 +242,29 @@ def _pager(place: _Place, page: Page) -> None:
             key="next",
             disabled=not page.has_next,
             on_click=_turn,
-            args=(replace(place, number=place.number + 1, after=queries.key_of(last, place.chosen), before=None),),
+            args=(following,),
+        )
+
+
+def _newer(place: _Place) -> None:
+    """Say how many orders came ahead of the list since it was opened; the page does not jump under the pointer."""
+    newer = queries.newer_orders(place.chosen, place.top) if place.top is not None else 0
+    if newer:
+        st.button(
+            f"{newer} newer" if newer < queries.MOST_NEWER else f"{newer} newer or more",
+            icon=":material/arrow_upward:",
+            type="primary",
+            key="newer",
+            help="They come ahead of what you see. Shows the list from its beginning.",
+            on_click=_turn,
+            args=(_Place(place.chosen),),
         )
 
 
 def _previous(place: _Place, first: ListedOrder) -> _Place:
     if place.number <= 2:  # noqa: PLR2004 - ahead of page two is the first, which has no key
         return _Place(place.chosen)
-    return replace(place, number=place.number - 1, after=None, before=queries.key_of(first, place.chosen))
+    return replace(place, number=place.number - 1, turn=Turning.BEFORE, key=queries.key_of(first, place.chosen))
 
 
 def _turn(place: _Place) -> None:
@@ -261,7 +327,7 @@ def _clear() -> None:
     st.session_state[_SEARCH] = ""
 
 
-def _sorted_by(scope: Scope | Status) -> str:
-    if scope is Scope.ALL:
-        return "Newest first"
-    return "Last ended first" if scope in FINISHED_STATUSES else "Least slack first: the top one is next"
+def _sorted_by(chosen: Filter) -> str:
+    if chosen.open_only:
+        return "Least slack first: the top one is next"
+    return "Newest first" if chosen.scope is Scope.ALL else "Last ended first"

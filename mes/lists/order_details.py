@@ -91,6 +91,7 @@ class OrderDetails:
     rush: bool
     paid: Decimal | None
     currency: str
+    customer_id: UUID
     customer: str
     customer_name: str | None
     tier: str
@@ -114,7 +115,7 @@ def read(conn: Connection, order_id: UUID) -> OrderDetails:
     order = repository.get(conn, order_id)
     head = conn.execute(
         text("""
-            select placed_at, due_at, rush, paid, currency, customers.external_id as customer,
+            select placed_at, due_at, rush, paid, currency, customers.customer_id, customers.external_id as customer,
                 customers.name as customer_name, tier
             from ops.orders join ops.customers using (customer_id) where order_id = :order_id
         """),
@@ -127,6 +128,14 @@ def read(conn: Connection, order_id: UUID) -> OrderDetails:
         events=repository.events(conn, order_id),
         anomalies=_anomalies(conn, order_id),
     )
+
+
+def customer_name(conn: Connection, customer_id: UUID) -> str | None:
+    """What a customer is called, by name or else by number; None where there is no such customer."""
+    name: str | None = conn.execute(
+        text("select coalesce(name, external_id) from ops.customers where customer_id = :id"), {"id": customer_id}
+    ).scalar_one_or_none()
+    return name
 
 
 def version(conn: Connection, order_id: UUID) -> int:

@@ -129,6 +129,11 @@ class _Sort:
     after: str
     before: str
 
+    @property
+    def start(self) -> str:
+        """As `after`, the key's own row included."""
+        return self.after.replace("< ", "<= ").replace("> ", ">= ")
+
 
 _LEAST_SLACK = _Sort(
     column="latest_start_at",
@@ -159,22 +164,23 @@ def page(
     conn: Connection,
     chosen: Filter,
     *,
+    start: Key | None = None,
     after: Key | None = None,
     before: Key | None = None,
     rows: int = PAGE_ROWS,
 ) -> Page:
-    """The rows that follow `after`, or those just ahead of `before`, or the first ones.
+    """The rows from `start` on, those that follow `after`, those just ahead of `before`, or the first ones.
 
     Open orders come with the least slack first, finished ones with the last ended first, all together with the newest
     first.
     """
-    read = _reading(conn, chosen, after=after, before=before)
+    read = _reading(conn, chosen, start=start, after=after, before=before)
     statement = text(f"select {_COLUMNS} from {read.source} order by {read.order} limit :limit")
     found = [_listed(row) for row in conn.execute(statement, read.values | {"limit": rows + 1}).mappings()]
     more = len(found) > rows
     if before is not None:
         return Page(found[:rows][::-1], has_previous=more, has_next=True, too_many=read.too_many)
-    return Page(found[:rows], has_previous=after is not None, has_next=more, too_many=read.too_many)
+    return Page(found[:rows], has_previous=(start or after) is not None, has_next=more, too_many=read.too_many)
 
 
 def newer(conn: Connection, chosen: Filter, top: Key) -> int:
@@ -216,13 +222,20 @@ class _Reading:
     too_many: bool
 
 
-def _reading(conn: Connection, chosen: Filter, *, after: Key | None = None, before: Key | None = None) -> _Reading:
+def _reading(
+    conn: Connection,
+    chosen: Filter,
+    *,
+    start: Key | None = None,
+    after: Key | None = None,
+    before: Key | None = None,
+) -> _Reading:
     sort = _sort(chosen)
     conditions, values = _conditions(chosen)
-    key = before or after
-    if key is not None:
-        conditions.append(sort.before if before else sort.after)
-        values |= {"at": key.at, "order_id": key.order_id}
+    for key, condition in ((before, sort.before), (after, sort.after), (start, sort.start)):
+        if key is not None:
+            conditions.append(condition)
+            values |= {"at": key.at, "order_id": key.order_id}
     order = sort.reverse if before else sort.order
     if not chosen.words or chosen.open_only:
         return _Reading(f"marts.order_list where {' and '.join(conditions) or 'true'}", order, values, too_many=False)

@@ -54,8 +54,35 @@ def test_the_least_slack_comes_first_and_changes_show_by_themselves(screen: Scre
     screen.open_list()
     eventually(screen.numbers, ["SOON", "LATER"])
     with marts_engine.begin() as conn:
+        place(conn, "LATEST", due_days=20)
+    eventually(screen.numbers, ["SOON", "LATER", "LATEST"])
+
+
+def test_what_comes_ahead_is_told_and_moves_no_row_under_the_pointer(screen: Screen, marts_engine: Engine) -> None:
+    with marts_engine.begin() as conn:
+        place(conn, "SOON", due_days=2)
+    screen.open_list()
+    eventually(screen.numbers, ["SOON"])
+    with marts_engine.begin() as conn:
         place(conn, "SOONEST", due_days=1)
-    eventually(screen.numbers, ["SOONEST", "SOON", "LATER"])
+    expect(screen.button("1 newer")).to_be_visible()
+    assert screen.numbers() == ["SOON"]
+    screen.press("1 newer")
+    eventually(screen.numbers, ["SOONEST", "SOON"])
+    expect(screen.button("1 newer")).to_have_count(0)
+
+
+def test_a_customers_orders_are_listed_from_any_of_them(screen: Screen, marts_engine: Engine) -> None:
+    with marts_engine.begin() as conn:
+        place(conn, "MINE", due_days=2)
+        place(conn, "OTHERS", due_days=3)
+    screen.open_list()
+    eventually(screen.numbers, ["MINE", "OTHERS"])
+    screen.open_row(0)
+    screen.press("All orders of this customer")
+    eventually(screen.numbers, ["MINE"])
+    screen.press("Show all customers")
+    eventually(screen.numbers, ["MINE", "OTHERS"])
 
 
 def test_pages_turn_both_ways(screen: Screen, marts_engine: Engine) -> None:
