@@ -22,6 +22,9 @@ LONGEST_MODEL = 1_000
 LONGEST_PROMISE = timedelta(days=3653)
 # senders' clocks may be a little ahead of ours
 CLOCK_TOLERANCE = timedelta(hours=1)
+_TIME = "time of {}"
+_ORDER_TIMES = ("placed_at", "due_at", "updated_at")
+_EVENT_TIMES = ("occurred_at",)
 _RESEND = "Ask the sender to correct the row and export it again."
 
 
@@ -46,7 +49,8 @@ class CheckedRows:
 def check(feed: Feed, rows: RowSet, *, now: datetime, since: datetime) -> CheckedRows:
     """Check and type the rows of one file; times must lie between `since` and `now`."""
     rules = order_rules(now, since) if feed.kind is Kind.ORDER else event_rules(feed, now, since)
-    frame = rows.good if feed.kind is Kind.EVENT else _with_item_faults(rows.good)
+    frame = rows.good if feed.kind is Kind.EVENT else _with_item_faults(_without_null_items(rows.good))
+    frame = _with_times(frame, _ORDER_TIMES if feed.kind is Kind.ORDER else _EVENT_TIMES)
     verdicts = frame.with_columns(_first_broken(rules).alias("fault"))
     bad = verdicts.filter(pl.col("fault").is_not_null()).select("line", "raw", pl.col("fault").struct.unnest())
     good = verdicts.filter(pl.col("fault").is_null())
@@ -95,7 +99,7 @@ def order_rules(now: datetime, since: datetime) -> list[Rule]:
         *_status_rules("status"),
         Rule(
             "no_items",
-            pl.col("items").list.drop_nulls().list.len().fill_null(0) == 0,
+            pl.col("items").list.len().fill_null(0) == 0,
             pl.lit("the order has no items"),
         ),
         Rule(
@@ -154,6 +158,26 @@ def event_rules(feed: Feed, now: datetime, since: datetime) -> list[Rule]:
             Rule("wrong_type", ~_between("sequence", 1, 2**31 - 1), _quote("sequence", "is no whole number from 1")),
         ]
     return rules
+
+
+def _without_null_items(frame: pl.DataFrame) -> pl.DataFrame:
+    """Looking for nulls is a twentieth of the work of dropping them, and there are hardly ever any."""
+    items = pl.col("items")
+    if not frame.select(items.list.eval(pl.element().is_null()).list.any().any()).item():
+        return frame
+    return frame.with_columns(items.list.drop_nulls())
+
+
+def _with_times(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Add each time as it was understood; the rules ask for it again and again, and each reading costs 1 us a row."""
+    return frame.with_columns(
+        pl.col(name)
+        .str.strip_chars()
+        .str.replace(" ", "T")
+        .str.to_datetime("%+", time_zone="UTC", strict=False)
+        .alias(_TIME.format(name))
+        for name in names
+    )
 
 
 def _with_item_faults(frame: pl.DataFrame) -> pl.DataFrame:
@@ -245,8 +269,8 @@ def _given(name: str) -> pl.Expr:
 
 
 def _time(name: str) -> pl.Expr:
-    """ISO 8601 with its zone; a time without one could mean anything, so it is refused."""
-    return pl.col(name).str.strip_chars().str.replace(" ", "T").str.to_datetime("%+", time_zone="UTC", strict=False)
+    """ISO 8601 with its zone, as `_with_times` read it; one without could mean anything, so it is refused."""
+    return pl.col(_TIME.format(name))
 
 
 def _decimal(name: str) -> pl.Expr:
@@ -281,9 +305,9 @@ def _order_columns() -> Sequence[pl.Expr]:
     customer = pl.col("customer").struct
     return [
         pl.col("external_id").str.strip_chars(),
-        _time("placed_at"),
-        _time("due_at"),
-        _time("updated_at"),
+        _time("placed_at").alias("placed_at"),
+        _time("due_at").alias("due_at"),
+        _time("updated_at").alias("updated_at"),
         customer.field("external_id").str.strip_chars().alias("customer_external_id"),
         customer.field("name").alias("customer_name"),
         customer.field("tier").fill_null("retail").alias("tier"),
@@ -307,7 +331,7 @@ def _typed_items() -> pl.Expr:
         quantity=item.field("quantity").cast(pl.Int64),
         longest_side_mm=item.field("longest_side_mm"),
     )
-    return pl.struct(pl.col("items").list.drop_nulls().list.eval(typed).alias("items")).struct.json_encode()
+    return pl.struct(pl.col("items").list.eval(typed).alias("items")).struct.json_encode()
 
 
 def _event_columns(feed: Feed) -> Sequence[pl.Expr]:
@@ -316,7 +340,7 @@ def _event_columns(feed: Feed) -> Sequence[pl.Expr]:
         order.field("source").alias("source"),
         order.field("external_id").str.strip_chars().alias("external_id"),
         pl.col("type"),
-        _time("occurred_at"),
+        _time("occurred_at").alias("occurred_at"),
         _month("occurred_at"),
         pl.col("line"),
     ]

@@ -1,6 +1,7 @@
 """Lands a feed's rows in `raw`, once each, and keeps every month as Parquet."""
 
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -71,12 +72,12 @@ def load(
     feed: Feed,
     folder: FeedFolder,
     store: ObjectStore,
-    months: Collection[date],
+    months: Collection[date] | None,
     *,
     now: datetime,
     since: datetime,
 ) -> Landed:
-    """Load the rows of `months` (first days) from all of the feed's files, in the caller's transaction.
+    """Load the rows of `months` (first days; None: of all) from all of the feed's files, in the caller's transaction.
 
     Every file is read whole, so the same rows are refused whatever months are asked for. Two loads of one feed wait
     for each other.
@@ -88,13 +89,18 @@ def load(
     conn.execute(text("select pg_advisory_xact_lock(hashtextextended(:table, 0))"), {"table": feed.table})
     good, bad, files = _read_all(feed, folder, now, since)
     unique, reused = _without_reused_ids(conn, feed, good)
-    asked = unique.filter(pl.col("month").is_in(list(months)))
-    new, changed = _insert(conn, feed, asked)
+    wanted = set(unique["month"]) if months is None else set(months)
+    asked = unique.filter(pl.col("month").is_in(list(wanted)))
     faults = pl.concat([bad, reused])
-    # no file at all is more likely a wrong place than a feed without faults
-    if files:
-        quarantine.replace(conn, feed, quarantine.Stage.READ, faults)
-    archive.keep(store, feed, asked, months)
+    # the archive and the profile need this process, not the database: they are made while that is busy
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing") as beside:
+        kept = beside.submit(archive.keep, store, feed, asked, wanted)
+        profiled = beside.submit(profile, asked.drop("raw"))
+        new, changed = _insert(conn, feed, asked)
+        # no file at all is more likely a wrong place than a feed without faults
+        if files:
+            quarantine.replace(conn, feed, quarantine.Stage.READ, faults)
+        kept.result()
     return Landed(
         files=files,
         rows=asked.height,
@@ -104,7 +110,7 @@ def load(
         quarantined=faults.height,
         ignored_files=folder.ignored(feed),
         months={str(row[0]): row[1] for row in asked.group_by("month").len().sort("month").iter_rows()},
-        profile=profile(asked.drop("raw")),
+        profile=profiled.result(),
     )
 
 

@@ -79,7 +79,13 @@ def _without_repeated_keys(rows: pl.DataFrame, schema: pl.Struct) -> tuple[pl.Da
     Only a line with more `":` than values can hold a key twice; that is quick to count, and the rest need no look.
     """
     told = pl.sum_horizontal(_values(pl.col(field.name), field.dtype) for field in schema.fields)
-    doubtful = rows.filter(pl.col("raw").str.count_matches(r'"\s*:') > told)
+    raw = pl.col("raw")
+    # a plain count takes a quarter of the pattern's time; it is enough where no space stands between quote and colon
+    spaced = pl.any_horizontal(raw.str.contains(f'"{space}', literal=True) for space in " \t\r")
+    suspects = rows.with_columns(told=told).filter(
+        (raw.str.count_matches('":', literal=True) > pl.col("told")) | spaced
+    )
+    doubtful = suspects.filter(raw.str.count_matches(r'"\s*:') > pl.col("told"))
     faults: list[Fault] = []
     for line, raw in doubtful.select("line", "raw").iter_rows():
         try:
