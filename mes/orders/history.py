@@ -25,6 +25,18 @@ _PREPARE = (
     "7_edits",
     "8_customers",
 )
+_PREPARED = (
+    "exported",
+    "unusable",
+    "export",
+    "affected",
+    "fact",
+    "target",
+    "chain",
+    "late_fact",
+    "exported_item",
+    "edit",
+)
 # one import at a time; the number is arbitrary and ours
 IMPORT_LOCK = 7_203_393
 
@@ -49,10 +61,13 @@ def apply(conn: Connection, *, now: datetime) -> Applied:
     changed = scripts.run(conn, __package__, "9_orders", now=now).one()
     scripts.run(conn, __package__, "10_items")
     events = scripts.run(conn, __package__, "11_events").scalar_one()
+    conn.execute(text(_ONE_MARK_EACH))
     found = anomalies.replace(conn)
     for statement in (*_MARK_EXPORTS, *_MARK_FACTS):
         conn.execute(text(statement))
-    conn.execute(text("drop table export, affected, fact, target, chain, late_fact, exported_item, edit"))
+    conn.execute(
+        text("drop table exported, unusable, export, affected, fact, target, chain, late_fact, exported_item, edit")
+    )
     return Applied(changed.created, changed.updated, events, found)
 
 
@@ -78,6 +93,16 @@ lock table raw.shop_orders, raw.crm_orders, raw.crm_order_events, raw.legacy_sta
 in share mode
 """
 
+# Orders and items mark alike, some 10,000 marks apart, so the refresher would merge each new order twice. A pass ends
+# with its transaction, so of its own marks the newest says all.
+_ONE_MARK_EACH = """
+delete from ops.dirty_orders using (
+    select mark_id, row_number() over (partition by order_id order by mark_id desc) as nth
+    from ops.dirty_orders where xmin = pg_current_xact_id()::xid
+) as own
+where dirty_orders.mark_id = own.mark_id and own.nth > 1
+"""
+
 # Rows with an unusable model stay unapplied: they wait for the model, and are tried again with every load, unless a
 # newer export of the order has been applied.
 _MARK_EXPORTS = tuple(
@@ -85,9 +110,9 @@ _MARK_EXPORTS = tuple(
     update raw.{table} as landed set applied_at = now()
     where applied_at is null and (
         not exists (
-            select from jsonb_array_elements(landed.items) as item
-            left join raw.model_files on model_files.model = item ->> 'model'
-            where model_files.model_id is null)
+            select from unusable
+            where unusable.source = '{source}' and unusable.external_id = landed.external_id
+                and unusable.row_hash = landed.row_hash)
         or exists (
             select from ops.orders
             where orders.source = '{source}' and orders.external_id = landed.external_id

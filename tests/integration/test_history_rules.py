@@ -283,3 +283,12 @@ def test_an_order_goes_on_living_here_after_its_import(loads: Loads) -> None:
     ((sequences,),) = loads.workshop.rows("select array_agg(sequence order by sequence) from ops.outbox")
     ((version,),) = loads.workshop.rows("select version from ops.orders")
     assert sequences == list(range(4, int(str(version)) + 1))
+
+
+def test_an_import_marks_each_order_once(loads: Loads) -> None:
+    loads(_order("o1"), _order("o2"))
+    marked = "select external_id, count(*) from ops.dirty_orders join ops.orders using (order_id) group by 1 order by 1"
+    assert loads.workshop.rows(marked) == [("o1", 1), ("o2", 1)]
+    # a mark that waits already is not this import's
+    loads(_order("o1", updated_at="2018-03-03T08:00:00Z", rush=True))
+    assert loads.workshop.rows(marked) == [("o1", 2), ("o2", 1)]

@@ -1,25 +1,26 @@
 -- New orders, and what moved or changed in those that we have.
-with moved as (
+with moves as (
     select
-        affected.*, target.status as goal, last.occurred_at as since,
-        affected.version + added.count as reached_version,
+        order_id, count(*) as count, (array_agg(occurred_at order by stage desc, round desc, status desc))[1] as since
+    from chain group by order_id
+),
+
+late as (select order_id, count(*) as count from late_fact group by order_id),
+
+moved as (
+    select
+        affected.*, target.status as goal, moves.since,
+        affected.version + coalesce(moves.count, 0) + coalesce(late.count, 0) + (edit.order_id is not null)::integer
+            as reached_version,
         export.due_at, export.rush, export.currency, export.paid, customers.customer_id
     from affected
     inner join target using (order_id)
     left join export using (source, external_id)
     left join ops.customers
         on customers.source = affected.source and customers.external_id = export.customer_external_id
-    cross join
-        lateral (
-            select
-                (select count(*) from chain where chain.order_id = affected.order_id)
-                + (select count(*) from late_fact where late_fact.order_id = affected.order_id)
-                + (select count(*) from edit where edit.order_id = affected.order_id) as count
-        ) as added
-    left join lateral (
-        select occurred_at from chain where chain.order_id = affected.order_id
-        order by stage desc, round desc, status desc limit 1
-    ) as last on true
+    left join moves using (order_id)
+    left join late using (order_id)
+    left join edit using (order_id)
 ),
 
 created as (
