@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from mes.samples.history import Written
     from mes.samples.history_plan import History
 
-# measured: tables, indexes and the order list, and as much again for what is written beside the old list or logged
-BYTES_PER_ORDER, SPARE_BYTES = 4_000, 4 * 2**30
 # the order list is merged, by the refreshers or by dbt, up to this many orders; filling it anew is quicker above
 MERGED_AT_MOST = 20_000
 
@@ -59,20 +57,10 @@ def generate(
 
 def _require_disk(settings: "Settings", orders: int) -> None:
     """A full disk stops the database for everybody; of a server elsewhere nothing is known here."""
-    import shutil  # noqa: PLC0415
+    from mes.samples import history_sizes  # noqa: PLC0415
 
-    from mes.errors import MesError  # noqa: PLC0415
-
-    if settings.database_url is not None:
-        return
-    settings.home.mkdir(parents=True, exist_ok=True)
-    free, needed = shutil.disk_usage(settings.home).free, orders * BYTES_PER_ORDER + SPARE_BYTES
-    if free < needed:
-        raise MesError(
-            f"{orders:,} orders need some {needed / 1e9:.0f} GB ({BYTES_PER_ORDER:,} bytes an order, 4 GiB to spare), "
-            f"and {settings.home} has {free / 1e9:.0f} GB free: free some, generate fewer, or set MES_HOME to a folder "
-            "on a larger disk."
-        )
+    if settings.database_url is None:
+        history_sizes.require_disk(settings.home, orders)
 
 
 def _history(  # noqa: PLR0917 - one parameter for each option
