@@ -17,6 +17,7 @@ from mes.clock import utc_now
 from mes.config import load as load_settings
 from mes.feeds import quarantine
 from mes.feeds.catalogue import feed as feed_called
+from mes.lists import audit
 from mes.orders import anomalies
 
 
@@ -119,9 +120,32 @@ def _unpriced(conn: Connection) -> Sequence[str]:
     return [row.number for row in rows]
 
 
+@dg.asset_check(
+    asset=dg.AssetKey(["marts", "order_list"]),
+    name="order_list_is_true",
+    description="The order list says what its definition says; what differs is refreshed, and told here.",
+)
+def order_list_is_true(database: Database) -> dg.AssetCheckResult:
+    """Fail where they differ: the list mends itself, but something made it wrong."""
+    with database.begin() as conn:
+        found = audit.audit(conn, utc_now().date())
+    return dg.AssetCheckResult(
+        passed=not found.differing,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"{found.differing} orders differed; they are being refreshed." if found.differing else None,
+        metadata={
+            "compared": found.compared,
+            "differing": table(
+                [{"order": str(each.order_id), "columns": ", ".join(each.columns)} for each in found.first]
+            ),
+        },
+    )
+
+
 CHECKS = (
     *(_load_is_sound(asset) for asset in FEED_ASSETS),
     *(_no_bad_rows(asset) for asset in FEED_ASSETS),
     no_anomalies,
     every_item_is_priced,
+    order_list_is_true,
 )
