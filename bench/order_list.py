@@ -168,7 +168,7 @@ def _known(conn: Connection) -> Known:
         return list(conn.execute(text(sql), {"limit": _KNOWN}).scalars())
 
     words = column("""
-        select word from (select search_text from marts.order_list where is_open order by order_id limit :limit) as some
+        select word from (select search_text from marts.order_list where is_open order by order_id limit :limit) as listed
         cross join lateral regexp_split_to_table(trim(search_text), ' ') as word where length(word) > 2
     """)
     return Known(

@@ -36,7 +36,8 @@ def test_what_differs_is_told_by_column_and_refreshed(marts_engine: Engine) -> N
         gone = conn.execute(
             text("""
                 delete from marts.order_list
-                where order_id = (select order_id from marts.order_list order by order_id desc limit 1) returning order_id
+                where order_id = (select order_id from marts.order_list order by order_id desc limit 1)
+                returning order_id
             """)
         ).scalar_one()
     found = _audited(marts_engine)
