@@ -168,8 +168,10 @@ def _known(conn: Connection) -> Known:
         return list(conn.execute(text(sql), {"limit": _KNOWN}).scalars())
 
     words = column("""
-        select word from (select search_text from marts.order_list where is_open order by order_id limit :limit) as listed
-        cross join lateral regexp_split_to_table(trim(search_text), ' ') as word where length(word) > 2
+        select word
+        from (select search_text from marts.order_list where is_open order by order_id limit :limit) as listed
+        cross join lateral regexp_split_to_table(trim(search_text), ' ') as word
+        where length(word) > 2
     """)
     return Known(
         operators=column("select subject from ops.list_counts where counter = 'queue' limit :limit"),
