@@ -22,8 +22,8 @@ from mes.runtime.process_log import ProcessLog, tail
 log = structlog.get_logger(__name__)
 
 _TICK_S = 0.1
-_STOP_S = 6.0  # TERM to all within this, then KILL; orchestrators give 10 s, and the database stops after us
-_TURN_S = 1.5  # how long one process may take before the next is told to stop as well
+_STOP_S = 5.0  # TERM to all within this, then KILL; orchestrators give 10 s, and the database stops after us
+_TURN_S = 0.5  # how long one process may take before the next is told to stop as well, so that all have most of _STOP_S
 _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_S = 60.0  # up for so long, and the next restart is quick again
 _STARTS_BEFORE_READY = 5  # then it will not come up, and saying so helps more than trying
