@@ -9,20 +9,30 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from mes.db import engine, query
+from mes.db import engine, query, set_aside
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # one migration at a time, whoever starts it; the number is arbitrary and ours
 MIGRATION_LOCK = 7_203_391
 
 
-def upgrade(url: str, revision: str = "head") -> None:
-    """Migrate the database at `url` up to `revision`; nothing happens when it is there already."""
+def upgrade(url: str, revision: str = "head", *, whole: bool = True) -> None:
+    """Migrate the database at `url` up to `revision`; nothing happens when it is there already.
+
+    Indexes that somebody who was killed has set aside are put back first, unless the caller wants to go on filling it
+    (`whole` is false).
+
+    Raises:
+        TablesBeingFilled: another process has set indexes aside and is filling the tables.
+    """
+    if whole:
+        _mend(url)
     command.upgrade(_config(url), revision)
 
 
 def downgrade(url: str, revision: str) -> None:
     """Migrate the database at `url` down to `revision` (`base` removes the schemas and all their data)."""
+    _mend(url)
     command.downgrade(_config(url), revision)
 
 
@@ -52,6 +62,14 @@ def ensure_event_partitions(connection: Connection, first: date, last: date) -> 
         first=first,
         last=last,
     )
+
+
+def _mend(url: str) -> None:
+    database = engine.connect(url, application="mes-migrate")
+    try:
+        set_aside.mend(database)
+    finally:
+        database.dispose()
 
 
 def _config(url: str) -> Config:

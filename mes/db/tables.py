@@ -464,6 +464,15 @@ changed_days = Table(
     postgresql_with=QUEUE_VACUUM,
 )
 
+set_aside_indexes = Table(
+    "set_aside_indexes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("table_name", Text, nullable=False),
+    Column("definition", Text, nullable=False),
+    schema=OPS,
+)
+
 changed_weeks = Table(
     "changed_weeks",
     metadata,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mes.samples.copy_loops import put_fields
+
 Bytes = NDArray[np.uint8]
 IntArray = NDArray[np.int64]
 
@@ -23,10 +25,6 @@ class Fields:
 
     matrix: Bytes
     lengths: IntArray | None = None
-
-    def take(self, rows: IntArray | NDArray[np.bool_]) -> "Fields":
-        """The values of these rows, any of them as often as wanted."""
-        return Fields(self.matrix[rows], self.lengths[rows] if self.lengths is not None else None)
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def texts(values: Sequence[str | bytes | None]) -> Fields:
     encoded = [b"\xff\xff\xff\xff" if value is None else len(value).to_bytes(4, "big") + value for value in raw]
     widest = max(map(len, encoded), default=4)
     joined = b"".join(field.ljust(widest, b"\0") for field in encoded)
-    matrix = np.frombuffer(joined, np.uint8).reshape(len(encoded), widest)
+    matrix = np.frombuffer(bytearray(joined), np.uint8).reshape(len(encoded), widest)
     return Fields(matrix, np.array([len(field) for field in encoded], dtype=np.int64))
 
 
@@ -119,25 +117,27 @@ def encoded(columns: Sequence[Fields | Coded]) -> Iterator[bytes]:
 
 
 def _piece(columns: Sequence[Fields | Coded], part: slice) -> bytes:
-    rows = part.stop - part.start
-    fields = [
-        column.values.take(column.codes[part])
-        if isinstance(column, Coded)
-        else Fields(column.matrix[part], column.lengths[part] if column.lengths is not None else None)
-        for column in columns
-    ]
-    width = 2 + sum(field.matrix.shape[1] for field in fields)
-    matrix = np.empty((rows, width), np.uint8)
-    counts = np.ones((rows, width), np.bool_)
-    matrix[:, :2] = np.frombuffer(len(columns).to_bytes(2, "big"), np.uint8)
-    at = 2
-    for field in fields:
-        widest = field.matrix.shape[1]
-        matrix[:, at : at + widest] = field.matrix
-        if field.lengths is not None:
-            counts[:, at : at + widest] = np.arange(widest) < field.lengths[:, None]
-        at += widest
-    return matrix[counts].tobytes()
+    fields = [_fields(column, part) for column in columns]
+    lengths = np.sum([widths[codes] for _, widths, codes in fields], axis=0) + 2
+    ends = np.cumsum(lengths)
+    at, rows = ends - lengths, np.empty(ends[-1], np.uint8)
+    rows[at], rows[at + 1] = divmod(len(columns), 256)
+    at += 2
+    for values, widths, codes in fields:
+        put_fields(rows, at, values, widths, codes)
+    return rows.tobytes()
+
+
+def _fields(column: Fields | Coded, part: slice) -> tuple[Bytes, IntArray, IntArray]:
+    """The values, how much of each counts, and which one each row of the part has."""
+    if isinstance(column, Coded):
+        return column.values.matrix, _widths(column.values), np.ascontiguousarray(column.codes[part], np.int64)
+    values = Fields(column.matrix[part], column.lengths[part] if column.lengths is not None else None)
+    return values.matrix, _widths(values), np.arange(len(values.matrix))
+
+
+def _widths(values: Fields) -> IntArray:
+    return values.lengths if values.lengths is not None else np.full(len(values.matrix), values.matrix.shape[1])
 
 
 def _big_endian(values: IntArray, kind: str) -> Bytes:

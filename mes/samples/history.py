@@ -19,7 +19,7 @@ from uuid import UUID
 from psycopg import sql
 from sqlalchemy import Connection, Engine, text
 
-from mes.db import query
+from mes.db import query, set_aside
 from mes.db.migrate import ensure_event_partitions
 from mes.errors import MesError
 from mes.models.sandbox import Limits
@@ -34,7 +34,11 @@ _WRITERS = 3
 _TABLES = ("ops.orders", "ops.quotes", "ops.order_items", "ops.order_events")
 # what the triggers of the others keep; where those do not rest, they write it themselves
 _KEPT_BY_TRIGGERS = ("ops.order_ends", "ops.changed_days")
-_LOCK = 7_203_402  # one generator at a time; the number is arbitrary and ours
+_FILLED = ("ops.customers", *_TABLES, "ops.order_ends")
+# batches; the running ones keep what came just before from being frozen, which is then looked at twice
+_TIDIED_TOGETHER = 4
+# fewer are there sooner with their indexes
+_BARE_FROM = 100_000
 
 Progress = Callable[[int, int], None]
 
@@ -49,12 +53,6 @@ class OtherHistory(MesError):
     """Another history with this seed is there; give another --seed, or repeat the numbers that it was begun with."""
 
     code, http_status = "other_history", 409
-
-
-class GeneratorRuns(MesError):
-    """Another process is generating orders in this database; wait until it has ended."""
-
-    code, http_status = "generator_runs", 409
 
 
 class _Cut(MesError):
@@ -94,6 +92,7 @@ def write(
     limits: Limits,
     *,
     mark: bool = False,
+    bare_from: int = _BARE_FROM,
     progress: Progress = lambda _done, _of: None,
 ) -> Written:
     """Write all of `history` that is not there yet.
@@ -104,28 +103,32 @@ def write(
         store: where the models' bytes and pictures go.
         limits: for measuring them.
         mark: whether the orders are marked dirty, so that the refreshers merge them into the order list.
+        bare_from: so many missing orders are written without indexes where that is possible.
         progress: told the orders that are there, and all of them, after each batch.
 
     Raises:
         HistoryExists: all of it is there.
         OtherHistory: another one with this seed is.
-        GeneratorRuns: another process writes one.
+        TablesBeingFilled: another process writes one.
         NoRateCard: no rate card is valid at the end of the history.
     """
-    with _alone(engine):
+    with set_aside.alone(engine):
         missing = _missing(engine, history)
-        if not missing:
+        with engine.begin() as conn:
+            unfinished = bool(missing) or set_aside.any_is(conn)
+        if not unfinished:
             raise HistoryExists(seed=history.seed, orders=history.orders, until=history.until.isoformat())
         catalogue = history_prices.prepare(engine, store, limits, orders=history.orders, at=history.until)
         shop = Shop(history, catalogue)
         started = time.monotonic()
+        there = history.orders - sum(len(history.rows(number)) for number in missing)
+        bare = _is_bare(engine, wanted=history.orders - there >= bare_from)
         _ensure_customers(engine, shop)
         with engine.begin() as conn:
             ensure_event_partitions(conn, history.since.date(), history.until.date())
-        there = history.orders - sum(len(history.rows(number)) for number in missing)
-        writers = _Writers(engine, shop, missing, mark, there, progress)
+        writers = _Writers(engine, shop, missing, mark, there, progress, bare=bare)
         writers.run()
-        _analyse(engine)
+        set_aside.put_back(engine, _FILLED)
         return Written(history.orders - there, there, writers.rows, time.monotonic() - started, marked=mark)
 
 
@@ -153,6 +156,7 @@ class _Writers:
     mark: bool
     done: int
     progress: Progress
+    bare: bool = False
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*_TABLES, *_KEPT_BY_TRIGGERS), 0))
     failed: bool = False
     turns: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*_TABLES, *_KEPT_BY_TRIGGERS), 0))
@@ -201,6 +205,9 @@ class _Writers:
                 self.rows[table] += _height(columns)
             self.done += len(self.shop.history.rows(number))
             self.progress(self.done, self.shop.history.orders)
+        tidy_up = turn % _TIDIED_TOGETHER == _TIDIED_TOGETHER - 1
+        if self.bare and tidy_up and turn < len(self.batches) - 1:  # building the indexes begins with the rest
+            set_aside.tidy(self.engine, _FILLED)
 
     def _copy(self, conn: Connection, table: str, columns: Columns, pieces: Iterable[bytes]) -> None:
         copy(conn, table, columns, self._unless_failed(pieces))
@@ -245,17 +252,14 @@ def _height(columns: Columns) -> int:
     return len(column.codes if isinstance(column, Coded) else column.matrix)
 
 
-@contextmanager
-def _alone(engine: Engine) -> Iterator[None]:
-    with engine.connect() as conn:
-        if not query.flag(conn, "select pg_try_advisory_lock(:key)", key=_LOCK):
-            raise GeneratorRuns
-        conn.commit()
-        try:
-            yield
-        finally:
-            conn.execute(text("select pg_advisory_unlock(:key)"), {"key": _LOCK})
-            conn.commit()
+def _is_bare(engine: Engine, *, wanted: bool) -> bool:
+    """Whether the tables have no indexes while they are filled: where it is wanted and possible, or was begun so."""
+    with engine.begin() as conn:
+        if set_aside.any_is(conn):
+            return True
+        if not wanted or not set_aside.can_be(conn, _FILLED):
+            return False
+        return set_aside.set_aside(conn, _FILLED) > 0
 
 
 def _missing(engine: Engine, history: History) -> list[int]:
@@ -321,13 +325,6 @@ def _mark(conn: Connection, history: History, number: int) -> None:
 def _unmark(conn: Connection) -> None:
     """Take back the marks that our triggers made in this transaction."""
     conn.execute(text("delete from ops.dirty_orders where xmin = pg_current_xact_id()::xid"))
-
-
-def _analyse(engine: Engine) -> None:
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        conn.execute(
-            text("analyze ops.customers, ops.orders, ops.order_items, ops.quotes, ops.order_events, ops.order_ends")
-        )
 
 
 def _raise_first(running: Sequence[Future[None]]) -> None:

@@ -8,18 +8,20 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
 from mes.db import engine as engines
+from mes.db import migrate, set_aside
 from mes.db.query import number
 from mes.models.store import ObjectStore
 from mes.orders import life
 from mes.orders.life import Status, System
 from mes.runtime.embedded import EmbeddedPostgres
 from mes.runtime.location import libpq_url
-from mes.samples import history
+from mes.samples import history, history_plan
 from mes.samples.history_plan import History
 from tests.conftest import REPOSITORY, _clone, _made_once
 from tests.workshop import LIMITS
@@ -28,7 +30,7 @@ WANTED = History(2_000, 3, datetime(2026, 6, 1, tzinfo=UTC), open_share=0.05, op
 TABLES = {"customers": "customer_id", "orders": "order_id", "order_items": "order_id, line", "quotes": "quote_id"}
 
 
-def _write(connections: Engine, home: Path, wanted: History = WANTED, **options: bool) -> history.Written:
+def _write(connections: Engine, home: Path, wanted: History = WANTED, **options: Any) -> history.Written:
     return history.write(connections, wanted, ObjectStore(str(home / "objects")), LIMITS, **options)
 
 
@@ -66,17 +68,19 @@ def _digest(connections: Engine) -> dict[str, str]:
         }
 
 
-def test_the_same_numbers_give_the_same_rows(generated: Engine, marts_engine: Engine, tmp_path: Path) -> None:
-    with (
-        generated.begin() as source,
-        marts_engine.begin() as target,
-    ):  # what was measured of the models need not be again
+def _take_measures(source: Engine, target: Engine) -> None:
+    """What was measured of the models need not be again."""
+    with source.begin() as there, target.begin() as here:
         for table in ("models", "geometries", "rate_cards"):
-            for row in source.execute(text(f"select to_jsonb(rows)::text from ops.{table} as rows")).scalars():
-                target.execute(
+            for row in there.execute(text(f"select to_jsonb(rows)::text from ops.{table} as rows")).scalars():
+                here.execute(
                     text(f"insert into ops.{table} select * from jsonb_populate_record(null::ops.{table}, :row)"),
                     {"row": row},
                 )
+
+
+def test_the_same_numbers_give_the_same_rows(generated: Engine, marts_engine: Engine, tmp_path: Path) -> None:
+    _take_measures(generated, marts_engine)
     _write(marts_engine, tmp_path)
     assert _digest(marts_engine) == _digest(generated)
 
@@ -196,3 +200,101 @@ def test_dbts_tests_hold(generated: Engine, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", build], cwd=REPOSITORY, env=environment, check=True, timeout=280)
     with generated.begin() as conn:
         assert number(conn, "select count(*) from marts.order_list") == 2_000
+
+
+class _Cut(Exception):
+    """Whoever generated was killed here."""
+
+
+def _cut_after(orders: int) -> history.Progress:
+    def progress(done: int, _of: int) -> None:
+        if done >= orders:
+            raise _Cut
+
+    return progress
+
+
+def _schema(connections: Engine) -> list[tuple[str, ...]]:
+    with connections.begin() as conn:
+        return [
+            tuple(row)
+            for row in conn.execute(
+                text("""
+                    select indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid::text from pg_index
+                    where indrelid::regclass::text like 'ops.%' and indrelid::regclass::text not like 'ops.order_ev%'
+                    union all
+                    select conrelid::regclass::text || conname, pg_get_constraintdef(oid), convalidated::text
+                    from pg_constraint where conrelid::regclass::text like 'ops.%'
+                        and (conrelid::regclass::text not like 'ops.order_ev%' or conname = 'pk_order_events')
+                    order by 1, 2
+                """)
+            )
+        ]
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_plan, "BATCH", 300)
+
+
+@pytest.fixture
+def migrated(engine: Engine, generated: Engine) -> Engine:
+    """Connections to a migrated database without orders, whose models are measured."""
+    _take_measures(generated, engine)
+    return engine
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_cut_short_without_indexes_it_goes_on_and_ends_the_same(
+    migrated: Engine, marts_engine: Engine, tmp_path: Path
+) -> None:
+    before = _schema(migrated)
+    _take_measures(migrated, marts_engine)
+    _write(marts_engine, tmp_path)  # with its indexes
+    with pytest.raises(_Cut):
+        _write(migrated, tmp_path, bare_from=1, progress=_cut_after(900))
+    with migrated.begin() as conn:
+        assert set_aside.any_is(conn)
+        there = number(conn, "select count(*) from ops.orders")
+        assert 900 <= there < 2_000
+        assert there % 300 == 0
+    assert _schema(migrated) != before
+    written = _write(migrated, tmp_path, bare_from=1)
+    assert (written.resumed_from, written.orders) == (there, 2_000 - there)
+    assert _schema(migrated) == before
+    assert _digest(migrated) == _digest(marts_engine)
+    with pytest.raises(history.HistoryExists):
+        _write(migrated, tmp_path, bare_from=1)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_the_next_start_puts_back_what_a_killed_one_has_set_aside(
+    migrated: Engine, database_url: str, tmp_path: Path
+) -> None:
+    before = _schema(migrated)
+    with pytest.raises(_Cut):
+        _write(migrated, tmp_path, bare_from=1, progress=_cut_after(600))
+    with set_aside.alone(migrated), pytest.raises(set_aside.TablesBeingFilled):
+        migrate.upgrade(database_url)
+    migrate.upgrade(database_url)
+    assert _schema(migrated) == before
+    with migrated.begin() as conn:
+        assert not set_aside.any_is(conn)
+    # and what is missing comes with its indexes kept
+    assert _write(migrated, tmp_path, bare_from=1).resumed_from >= 600
+    assert _schema(migrated) == before
+
+
+def test_beside_another_program_indexes_stay(migrated: Engine, database_url: str, tmp_path: Path) -> None:
+    seen = []
+
+    def look(_done: int, _of: int) -> None:
+        with migrated.begin() as conn:
+            seen.append(set_aside.any_is(conn))
+
+    other = engines.connect(database_url, application="mes-api")
+    with other.connect() as conn:
+        conn.execute(text("select 1"))
+        _write(migrated, tmp_path, bare_from=1, progress=look)
+    other.dispose()
+    assert seen == [False]

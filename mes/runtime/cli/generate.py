@@ -43,7 +43,7 @@ def generate(
     settings = config.load()
     _require_disk(settings, orders)
     with embedded.database(settings) as database:
-        migrate.upgrade(database.url)
+        migrate.upgrade(database.url, whole=False)
         connections = engine.connect(database.url, application="mes-generate")
         try:
             wanted = _history(connections, orders, open_share, seed, years, operators, until)
