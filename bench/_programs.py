@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
+
 from mes import config
 from mes.config import Settings
 from mes.runtime import paths, ports
@@ -22,41 +24,45 @@ def running_api(settings: Settings, found: Database) -> Iterator[int]:
     """A process of the API, ready; gives its port."""
     port = ports.free("127.0.0.1", settings.api_port, frozenset())
     argv = [sys.executable, "-m", "ingest.api", "--port", str(port)]
-    with _running(argv, settings, found, port):
+    with running(argv, settings, found, port):
         yield port
 
 
 @contextmanager
-def running_worker(settings: Settings, found: Database, port: int) -> Iterator[None]:
-    """A process that measures and prices, ready; it answers for its health on `port`."""
-    argv = [sys.executable, "-m", "ingest.worker", "--roles", "pricing"]
-    with _running(argv, settings, found, port):
+def running_worker(settings: Settings, found: Database, port: int, roles: str = "pricing") -> Iterator[None]:
+    """A worker's process with these roles, ready; it answers for its health on `port`."""
+    argv = [sys.executable, "-m", "ingest.worker", "--roles", roles]
+    with running(argv, settings, found, port):
         yield
 
 
 @contextmanager
-def _running(argv: list[str], settings: Settings, found: Database, port: int) -> Iterator[None]:
-    environment = {
-        **os.environ,
-        **config.environment(settings),
-        config.variable("database_url"): libpq_url(found.url),
-        config.variable("worker_port"): str(port),
-    }
+def running(
+    argv: list[str], settings: Settings | None, found: Database | None, port: int, path: str = "/readyz"
+) -> Iterator[psutil.Process]:
+    """A program that answers on `port`, for our database where one is given; its process."""
+    environment = dict(os.environ)
+    if settings is not None and found is not None:
+        environment |= config.environment(settings)
+        environment |= {
+            config.variable("database_url"): libpq_url(found.url),
+            config.variable("worker_port"): str(port),
+        }
     process = subprocess.Popen(argv, cwd=paths.ROOT, env=environment, stdin=subprocess.DEVNULL)
     try:
-        _await_ready(process, port)
-        yield
+        _await_ready(process, port, path)
+        yield psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait(timeout=_STOP_LIMIT_S)
 
 
-def _await_ready(process: "subprocess.Popen[bytes]", port: int) -> None:
+def _await_ready(process: "subprocess.Popen[bytes]", port: int, path: str) -> None:
     end = time.monotonic() + _START_LIMIT_S
     while time.monotonic() < end and process.poll() is None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
-            connection.request("GET", "/readyz")
+            connection.request("GET", path)
             if connection.getresponse().status == http.client.OK:
                 return
         except OSError:

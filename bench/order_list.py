@@ -12,33 +12,21 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
-from mes.config import Settings
-from mes.db import engine as engines
-from mes.db import migrate, query
+from bench import _histories
 from mes.lists import counts, order_list
 from mes.lists.order_list import Filter, Key, Scope
-from mes.models.sandbox import Limits
-from mes.models.store import ObjectStore
 from mes.orders.life import OPEN_STATUSES, Status
-from mes.runtime import up
-from mes.runtime.embedded import database
-from mes.runtime.location import Database
-from mes.samples import history, history_sizes
-from mes.samples.history_plan import History
+from mes.samples import history_sizes
 
 SIZES = {"10k": 10_000, "1m": 1_000_000, "10m": 10_000_000}
-UNTIL = datetime(2026, 11, 29, tzinfo=UTC)
-SEED = 1
+SEED = 1  # of what is asked
 HUNDREDTH = 99 * order_list.PAGE_ROWS
 _KNOWN = 2_000  # customers and words that are drawn from
 
@@ -103,14 +91,14 @@ def main() -> int:
 
 
 def _measured(orders: int, runs: int) -> dict[str, float]:
-    with dataset(orders) as connections, connections.connect() as conn:
+    with _histories.dataset(orders) as data, data.engine.connect() as conn:
         known = _known(conn)
         first = {name: _times(conn, draw, known, runs, deep=False) for name, draw in QUERIES.items()}
         deep = {name: _times(conn, draw, known, runs, deep=True) for name, draw in QUERIES.items()}
         number = _timed_each(runs, known.numbers, lambda each: order_list.find(conn, each))
         counted = _timed_each(runs, known.operators, lambda each: counts.orders(conn, each))
         naive = _naive(conn, known)
-        sizes = history_sizes.bytes_per_order(connections)
+        sizes = history_sizes.bytes_per_order(data.engine)
     all_times = {
         **{f"{name}_first": times for name, times in first.items()},
         **{f"{name}_deep": times for name, times in deep.items()},
@@ -130,37 +118,6 @@ def _measured(orders: int, runs: int) -> dict[str, float]:
         "list_bytes_per_order": sum(size for name, size in sizes.items() if name.startswith("marts.order_list")),
     }
     return {key: round(value, 3) for key, value in figures.items()}
-
-
-@contextmanager
-def dataset(orders: int) -> Iterator[Engine]:
-    """Connections to a database with so many generated orders, made if it is not there yet."""
-    home = Path(os.environ.get("MES_BENCH_HOME", ".mes-bench")).resolve() / f"orders-{orders}"
-    settings = Settings(home=home)
-    with database(settings) as found:
-        connections = engines.connect(found.url, application="bench")
-        try:
-            _ensure(connections, found, settings, orders)
-            yield connections
-        finally:
-            connections.dispose()
-
-
-def _ensure(connections: Engine, found: Database, settings: Settings, orders: int) -> None:
-    migrate.upgrade(found.url)
-    wanted = History(orders, SEED, UNTIL)
-    with connections.connect() as conn:
-        listed = query.flag(conn, "select to_regclass('marts.order_list') is not null") and query.number(
-            conn, "select coalesce(sum(orders), 0) from ops.list_counts where counter = 'status'"
-        )
-    if not listed:
-        history_sizes.require_disk(settings.home, orders)
-    history.ensure(connections, wanted, ObjectStore(settings.objects_location), Limits.of(settings))
-    if listed != orders:
-        argv = [sys.executable, "-m", "pipelines.build_read_models", "--full"]
-        up.run_step("build-read-models", argv, settings, found)
-        with connections.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.execute(text("vacuum analyze marts.order_list"))
 
 
 def _known(conn: Connection) -> Known:

@@ -9,8 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
-from mes.db import query
-from mes.lists import order_search
+from mes.lists import open_search, order_search
 from mes.orders.life import FINISHED_STATUSES, OPEN_STATUSES, Status
 
 PAGE_ROWS = 25
@@ -175,8 +174,7 @@ def page(
     first.
     """
     read = _reading(conn, chosen, start=start, after=after, before=before)
-    statement = text(f"select {_COLUMNS} from {read.source} order by {read.order} limit :limit")
-    found = [_listed(row) for row in conn.execute(statement, read.values | {"limit": rows + 1}).mappings()]
+    found = [_listed(row) for row in read.rows(conn, _COLUMNS, rows + 1)]
     more = len(found) > rows
     if before is not None:
         return Page(found[:rows][::-1], has_previous=more, has_next=True, too_many=read.too_many)
@@ -186,8 +184,7 @@ def page(
 def newer(conn: Connection, chosen: Filter, top: Key) -> int:
     """How many orders come ahead of `top` by now; MOST_NEWER stands for that or more."""
     read = _reading(conn, chosen, before=top)
-    ahead = f"select count(*) from (select from {read.source} order by {read.order} limit :limit) as ahead"
-    return query.number(conn, ahead, **read.values, limit=MOST_NEWER)
+    return len(read.rows(conn, "order_id", MOST_NEWER))
 
 
 def key_of(row: ListedOrder, chosen: Filter) -> Key:
@@ -219,7 +216,25 @@ class _Reading:
     source: str
     order: str
     values: dict[str, object]
-    too_many: bool
+    too_many: bool = False
+
+    def rows(self, conn: Connection, columns: str, limit: int) -> Sequence[RowMapping]:
+        """The first rows."""
+        statement = text(f"select {columns} from {self.source} order by {self.order} limit :limit")
+        return conn.execute(statement, self.values | {"limit": limit}).mappings().all()
+
+
+@dataclass(frozen=True)
+class _OpenReading:
+    """A part of the open orders, of which those are read that say all words."""
+
+    part: open_search.Part
+    words: tuple[str, ...]
+    too_many: bool = False
+
+    def rows(self, conn: Connection, columns: str, limit: int) -> Sequence[RowMapping]:
+        """The first rows."""
+        return open_search.rows(conn, self.part, self.words, columns, limit)
 
 
 def _reading(
@@ -229,7 +244,7 @@ def _reading(
     start: Key | None = None,
     after: Key | None = None,
     before: Key | None = None,
-) -> _Reading:
+) -> _Reading | _OpenReading:
     sort = _sort(chosen)
     conditions, values = _conditions(chosen)
     for key, condition in ((before, sort.before), (after, sort.after), (start, sort.start)):
@@ -237,11 +252,14 @@ def _reading(
             conditions.append(condition)
             values |= {"at": key.at, "order_id": key.order_id}
     order = sort.reverse if before else sort.order
-    if not chosen.words or chosen.open_only:
-        return _Reading(f"marts.order_list where {' and '.join(conditions) or 'true'}", order, values, too_many=False)
+    condition = " and ".join(conditions) or "true"
+    if not chosen.words:
+        return _Reading(f"marts.order_list where {condition}", order, values)
+    if chosen.open_only:
+        return _OpenReading(open_search.Part(condition, order, values), chosen.words)
     matches = order_search.find(conn, chosen.words, chosen.customer_id)
     values |= {"customers": list(matches.customers), "numbered": list(matches.orders)}
-    return _Reading(_matching(conditions, order), order, values, matches.too_many)
+    return _Reading(_matching(conditions, order), order, values, too_many=matches.too_many)
 
 
 def _sort(chosen: Filter) -> _Sort:
@@ -256,9 +274,6 @@ def _conditions(chosen: Filter) -> tuple[list[str], dict[str, object]]:
     values: dict[str, object] = {}
     if chosen.open_only:
         conditions += [name for name in ("late", "held") if getattr(chosen, name)] or ["is_open"]
-        for number, word in enumerate(chosen.words):
-            conditions.append(f"search_text like :word_{number}")
-            values[f"word_{number}"] = order_search.pattern(word)
     elif chosen.scope in FINISHED_STATUSES:
         conditions.append("not is_open")
     if chosen.unassigned:

@@ -6,13 +6,14 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from mes.lists import counts, order_list, refresher
+from mes.lists import counts, open_search, order_list, refresher
 from mes.lists.order_list import Filter, Key, Scope
 from mes.orders.life import FINISHED_STATUSES, OPEN_STATUSES, Status
 from tests.many_orders import BIG_CUSTOMER, CUSTOMERS, add_orders
 from tests.plans import Work, work
 
 FINISHED, OPEN = 40_000, 4_000
+LOOKED_AT = 400
 # a page of 25 shows that there is a next one by a 26th row. The planner may take an index that holds a few more than
 # match, where those lie side by side: some times a page, never a share of the list
 PAGE_READS = 6 * 26
@@ -98,16 +99,23 @@ def test_newer_orders_are_counted_up_to_a_hundred(conn: Connection) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("o0000123",), ("engrave",), ("c-17",), ("nothing-like-it",), ("en",), ("customer", "c-0")],
+    [("o0000123",), ("engrave",), ("c-17",), ("nothing-like-it",), ("en",), ("customer", "c-0"), ("c-17", "engrave")],
     ids="+".join,
 )
-def test_words_are_looked_up_among_open_orders_alone(conn: Connection, words: tuple[str, ...]) -> None:
+def test_words_cost_a_look_at_the_first_rows_and_what_is_rare(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(open_search, "LOOKED_AT", LOOKED_AT)
     for tab in TABS:
         chosen = Filter(tab.scope, words=words, assigned_to=tab.assigned_to, unassigned=tab.unassigned)
-        # at most all open orders, were a word in each of them
-        _assert_small(
-            work(conn, lambda chosen=chosen: order_list.page(conn, chosen)), chosen, rows=2 * OPEN, pages=OPEN
-        )
+        # the first rows, whether there are more, and those that the index knows
+        most = 2 * LOOKED_AT + SOME_READS
+        _assert_small(work(conn, lambda chosen=chosen: order_list.page(conn, chosen)), chosen, rows=most, pages=most)
+
+
+def test_a_word_in_each_order_reads_a_page_alone(conn: Connection) -> None:
+    done = work(conn, lambda: order_list.page(conn, Filter(words=("customer",))))
+    _assert_small(done, Filter(words=("customer",)), rows=PAGE_READS, pages=SOME_READS)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """The console's lists read by key: whole, in order, both ways, and on an index."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from mes.lists import counts, order_details, order_list, quarantine, refresher
-from mes.lists.order_list import Filter, Page, Scope
+from mes.lists import counts, open_search, order_details, order_list, quarantine, refresher
+from mes.lists.order_list import Filter, ListedOrder, Page, Scope
 from mes.orders.life import Status
 from mes.orders.model import NoSuchOrder
 from tests.orders import add_order
@@ -22,6 +23,9 @@ FILTERS = (
     Filter(late=True),
     Filter(held=True),
     Filter(Scope.ALL, words=("s-1",)),
+    Filter(words=("s-1",)),
+    Filter(words=("customer", "s-")),
+    Filter(Status.PACKAGING, words=("s-", "0")),
 )
 
 
@@ -53,7 +57,10 @@ def _all_pages(conn: Connection, chosen: Filter, rows: int = 4) -> list[Page]:
 
 
 @pytest.mark.parametrize("chosen", FILTERS, ids=str)
-def test_pages_hold_every_row_once_both_ways(orders: Engine, chosen: Filter) -> None:
+def test_pages_hold_every_row_once_both_ways(
+    orders: Engine, chosen: Filter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_search, "LOOKED_AT", 7)
     with orders.connect() as conn:
         whole = order_list.page(conn, chosen, rows=1_000)
         forward = _all_pages(conn, chosen)
@@ -64,6 +71,34 @@ def test_pages_hold_every_row_once_both_ways(orders: Engine, chosen: Filter) -> 
             page = order_list.page(conn, chosen, before=order_list.key_of(page.rows[0], chosen), rows=4)
             backward.insert(0, page.rows)
         assert backward == [page.rows for page in forward]
+
+
+@pytest.mark.parametrize("looked_at", [1, 7, 3_000])
+@pytest.mark.parametrize("words", [("s-1",), ("s-77",), ("s-", "9"), ("nothing",)], ids="+".join)
+def test_open_orders_with_words_are_those_that_say_them(
+    orders: Engine, words: tuple[str, ...], looked_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_search, "LOOKED_AT", looked_at)
+    with orders.connect() as conn:
+        for only in (Filter(), Filter(late=True), Filter(Status.SUBMITTED)):
+            every = order_list.page(conn, only, rows=1_000).rows
+            said = {row.order_id: _said(row) for row in every}
+            wanted = [row for row in every if all(_is_said(word, said[row.order_id]) for word in words)]
+            assert list(order_list.page(conn, replace(only, words=words), rows=1_000).rows) == wanted
+            for skipped in range(0, len(wanted), 5):
+                key = order_list.key_of(wanted[skipped], only)
+                page = order_list.page(conn, replace(only, words=words), after=key, rows=4)
+                assert list(page.rows) == wanted[skipped + 1 : skipped + 5]
+                assert page.has_next == (skipped + 5 < len(wanted))
+
+
+def _said(row: ListedOrder) -> str:
+    parts = (row.external_id, row.customer_external_id, row.customer_name, row.materials, row.note)
+    return " ".join(["", *(part for part in parts if part is not None)]).lower()
+
+
+def _is_said(word: str, said: str) -> bool:
+    return word in said if len(word) > 2 else f" {word}" in said
 
 
 def test_open_orders_come_by_least_slack_and_finished_ones_by_their_end(orders: Engine) -> None:
