@@ -1,7 +1,6 @@
 """Analysis of a 3D model beside the floor (read and one fused pass) and beside trimesh, admesh and PrusaSlicer."""
 
 import argparse
-import json
 import math
 import os
 import shutil
@@ -19,6 +18,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import _report
 from bench._meshes import ring, stl, subdivided
 from mes.models.formats import read_mesh
 from mes.models.mesh import Mesh
@@ -54,7 +54,7 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mes-bench-") as folder:
         figures = large_model(Path(folder), asked.repeats, asked.threads) | real_models(asked.repeats, asked.threads)
-    print(json.dumps(figures) if asked.json else "\n".join(f"{name:<44} {value}" for name, value in figures.items()))
+    _report.show(figures, as_json=asked.json)
     return 0
 
 

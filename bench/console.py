@@ -6,7 +6,6 @@ costs the console's process in memory.
 """
 
 import argparse
-import json
 import os
 import secrets
 import shutil
@@ -23,7 +22,7 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 
-from bench import _histories, _programs
+from bench import _histories, _programs, _report
 from bench._histories import Dataset
 from mes.clock import utc_now
 from mes.people import sessions, users
@@ -62,8 +61,7 @@ def main() -> int:
         figures = _opened(browser, data, console, bare, asked.repeats)
         figures |= _used(browser, data, console, asked.repeats)
         figures |= _together(browser, data, console, process, asked.people)
-    shown = {key: round(value, 3) for key, value in figures.items()}
-    print(json.dumps(shown) if asked.json else "\n".join(f"{key:<32} {value}" for key, value in shown.items()))
+    _report.show(figures, as_json=asked.json)
     return 0
 
 

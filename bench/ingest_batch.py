@@ -6,7 +6,6 @@ workshop is working, most of them SUBMITTED. `lives` is a workshop whose orders 
 
 import argparse
 import io
-import json
 import os
 import statistics
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
 
+from bench import _report
 from bench._feed_loads import LOADS, FeedLoad
 from mes.clock import utc_now
 from mes.config import Settings
@@ -62,7 +62,7 @@ def main() -> int:
         prefix = "" if load == "exports" else f"{load}_"
         found = _repeat(load, asked.orders or _ORDERS[load], asked.repeats)
         figures |= {f"{prefix}{name}": value for name, value in found.items()}
-    print(json.dumps(figures) if asked.json else "\n".join(f"{name:<20} {value}" for name, value in figures.items()))
+    _report.show(figures, as_json=asked.json)
     return 0
 
 

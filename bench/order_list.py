@@ -6,7 +6,6 @@ for one as deep as the hundredth, over one connection, as the console asks it. T
 """
 
 import argparse
-import json
 import os
 import random
 import statistics
@@ -19,7 +18,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from bench import _histories
+from bench import _histories, _report
 from mes.lists import counts, order_list
 from mes.lists.order_list import Filter, Key, Scope
 from mes.orders.life import OPEN_STATUSES, Status
@@ -86,7 +85,7 @@ def main() -> int:
         smallest, *_, largest = sizes
         figures["ratio_growth"] = round(figures[f"p50_ms_{largest}"] / figures[f"p50_ms_{smallest}"], 3)
     figures["ratio_naive"] = figures[f"ratio_naive_{list(sizes)[-1]}"]
-    print(json.dumps(figures) if asked.json else "\n".join(f"{key:<32} {value}" for key, value in figures.items()))
+    _report.show(figures, as_json=asked.json)
     return 0
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import Engine, text
 
-from bench import _meshes, _programs
+from bench import _meshes, _programs, _report
 from mes.callers import keys
 from mes.callers.model import Caller, Scope
 from mes.config import Settings
@@ -70,7 +70,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mes-bench-") as folder, _workshop(Path(folder)) as bench:
         figures |= over_http(bench, content, asked.repeats, asked.requests)
         figures |= by_workers(bench, asked.backlog, asked.rounds)
-    print(json.dumps(figures) if asked.json else "\n".join(f"{name:<22} {value}" for name, value in figures.items()))
+    _report.show(figures, as_json=asked.json)
     return 0
 
 

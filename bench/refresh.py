@@ -5,7 +5,6 @@ is the worker's, in processes of its own. The data sets are those of `order-list
 """
 
 import argparse
-import json
 import os
 import random
 import statistics
@@ -19,7 +18,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
 
-from bench import _histories, _programs
+from bench import _histories, _programs, _report
 from bench._histories import Dataset
 from mes.lists import refresher
 from mes.runtime import ports
@@ -67,8 +66,7 @@ def main() -> int:
         "p99_ms": _percentile(delays, 0.99),
         **sustained,
     }
-    shown = {key: round(value, 3) for key, value in figures.items()}
-    print(json.dumps(shown) if asked.json else "\n".join(f"{key:<32} {value}" for key, value in shown.items()))
+    _report.show(figures, as_json=asked.json)
     return 0
 
 

@@ -1,7 +1,6 @@
 """Repricing a million unit costs after one metal's move, beside a bare SQL update of the same rows."""
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
 
+from bench import _report
 from mes.config import Settings
 from mes.db import engine as engines
 from mes.db import migrate, query
@@ -64,7 +64,7 @@ def main() -> int:
         "ratio_growth": round(max(growth["large"][what] / growth["small"][what] for what in growth["large"]), 3),
         "fill_ms": round(filled_ms, 1),
     }
-    print(json.dumps(figures) if asked.json else "\n".join(f"{name:<22} {value}" for name, value in figures.items()))
+    _report.show(figures, as_json=asked.json)
     return 0
 
 
