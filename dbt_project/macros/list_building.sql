@@ -34,7 +34,6 @@
         'alter table ' ~ relation ~ ' set (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.01, '
         ~ 'autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.01)'
     ) -%}
-    {%- do run_query('alter table ' ~ relation ~ ' alter column search_text set statistics 1000') -%}
     {%- do run_query('analyze ' ~ relation) -%}
     {%- do catch_up(relation) -%}
     {%- do run_query('create temporary table fresh_counts on commit drop as ' ~ counts_of(relation)) -%}

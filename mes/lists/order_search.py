@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 # more customers or numbers than these are not looked at: people add a word rather than turn hundreds of pages
 MOST_CUSTOMERS, MOST_NUMBERS = 20, 200
-_SHORTEST = 3  # an index of trigrams knows shorter pieces only where a word begins
+SHORTEST = 3  # an index of trigrams knows shorter pieces only where a word begins
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Matches:
 
 def pattern(word: str) -> str:
     """What finds a word anywhere, or, if it is short, where a word begins; wildcards stand for themselves."""
-    return f"%{_escaped(word)}%" if len(word) >= _SHORTEST else f"% {_escaped(word)}%"
+    return f"%{_escaped(word)}%" if len(word) >= SHORTEST else f"% {_escaped(word)}%"
 
 
 def find(conn: Connection, words: Sequence[str], customer_id: UUID | None = None) -> Matches:
@@ -42,7 +42,7 @@ def find(conn: Connection, words: Sequence[str], customer_id: UUID | None = None
 
 
 def _customers(conn: Connection, words: Sequence[str], customer_id: UUID | None) -> list[UUID]:
-    if any(len(word) < _SHORTEST for word in words):
+    if any(len(word) < SHORTEST for word in words):
         return []
     rows = conn.execute(
         text("""

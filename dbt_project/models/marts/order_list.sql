@@ -23,7 +23,11 @@
     {% for only, condition in {
         '': 'is_open', '_late': 'late', '_held': 'held', '_late_held': 'late and held'
     }.items() %}
-        {% do indexes.update({name ~ only: '(' ~ columns ~ 'latest_start_at, order_id) where ' ~ condition}) %}
+        {# words are sought in the order of the whole list, in the index alone #}
+        {% set carried = ' include (search_start)' if name ~ only == 'open' else '' %}
+        {% do indexes.update({
+            name ~ only: '(' ~ columns ~ 'latest_start_at, order_id)' ~ carried ~ ' where ' ~ condition
+        }) %}
         {# for Postgres, "is null" is no equality, by which an index's next column would be in order #}
         {% do indexes.update({
             'unassigned' ~ only: '(latest_start_at, order_id) where assigned_to is null and ' ~ condition

@@ -43,13 +43,9 @@ select
         end
         + case when orders.rush then {{ var('rush_hours') }} else 0 end
     ) as latest_start_at,
-    -- finished orders are found by their number and customer; a word begins after a space
-    case
-        when orders.is_open
-            then lower(concat_ws(
-                ' ', '', orders.external_id, customers.external_id, customers.name, items.materials, orders.note
-            ))
-    end as search_text
+    search.search_text,
+    -- what of it fits an index beside the order of the list, whatever the note's length
+    left(search.search_text, {{ var('search_start') }}) as search_start
 from orders
 inner join {{ ref('stg_mes__customers') }} as customers on orders.customer_id = customers.customer_id
 left join lateral (
@@ -71,3 +67,14 @@ left join lateral (
         orders.is_open
         and array_position(enum_range(null::ops.order_status)::text[], steps.leads_to) > orders.status_rank
 ) as work on true
+cross join lateral (
+    -- finished orders are found by their number and customer; a word begins after a space
+    values (
+        case
+            when orders.is_open
+                then lower(concat_ws(
+                    ' ', '', orders.external_id, customers.external_id, customers.name, items.materials, orders.note
+                ))
+        end
+    )
+) as search (search_text)
