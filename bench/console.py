@@ -34,10 +34,13 @@ _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 _COOKIE = "mes_session"
 _LIMIT_MS = 60_000
 _SETTLED_S = 5.0
-# the table's copy for screen readers, which is there once it is drawn
-_CELL = "document.querySelector('[data-testid=stDataFrame] tbody tr td')"
-_SHOWN = f"() => {{ const cell = {_CELL}; return cell !== null && cell.innerText !== '' }}"
-_OTHER = f"old => {{ const cell = {_CELL}; return cell !== null && !['', old].includes(cell.innerText) }}"
+# the first column of the table's copy for screen readers, which is there once it is drawn
+_COLUMN = (
+    "Array.from(document.querySelectorAll('[data-testid=stDataFrame] tbody tr td:first-child'),"
+    " cell => cell.innerText).join(' ').trim()"
+)
+_SHOWN = f"() => {_COLUMN} !== ''"
+_OTHER = f"old => {{ const now = {_COLUMN}; return now !== '' && now !== old }}"
 _BARE = """
 import streamlit as st
 rows = [{f"column {column}": f"{row} {column}" for column in range(10)} for row in range(25)]
@@ -87,14 +90,15 @@ def _used(browser: Browser, data: Dataset, console: str, repeats: int) -> dict[s
         page = person.new_page()
         page.goto(console)
         page.wait_for_function(_SHOWN)
-        tabs, late = page.get_by_test_id("stButtonGroup"), page.get_by_text("Late only")
+        tabs, held = page.get_by_test_id("stButtonGroup"), page.get_by_text("On hold (")
         turned = [_changed(page, _next(page).click) for _ in range(repeats)]
-        chosen = [_changed(page, tabs.get_by_text(name).click) for name in ("In production", "Packaging") * repeats]
-        flagged = [_changed(page, late.click) for _ in range(repeats)]
+        chosen = [_changed(page, tabs.get_by_text(name).click) for name in ("In production", "Packing") * repeats]
+        _changed(page, tabs.get_by_text("Open ").click)
+        flagged = [_changed(page, held.click) for _ in range(repeats)]
     return {
         **_named("next_page", turned),
         **_named("status", chosen),
-        **_named("late_only", flagged),
+        **_named("on_hold", flagged),
     }
 
 
@@ -139,7 +143,7 @@ def _milliseconds(page: Page, act: Callable[[], object], until: str, argument: s
 
 
 def _changed(page: Page, act: Callable[[], object]) -> float:
-    before = page.evaluate(f"{_CELL}.innerText")
+    before = page.evaluate(_COLUMN)
     return _milliseconds(page, act, _OTHER, before)
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, event
+import psycopg
+import pytest
+from sqlalchemy import Connection
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,19 @@ def work(conn: Connection, read: Callable[[], object]) -> Work:
     """How much `read` made Postgres do."""
     sent: list[tuple[str, Any]] = []
 
-    def remember(_conn: object, _cursor: object, statement: str, values: object, *_: object) -> None:
-        sent.append((statement, values))
+    execute = psycopg.Cursor.execute
 
-    event.listen(conn, "before_cursor_execute", remember)
-    try:
+    def remember(cursor: Any, statement: Any, values: Any = None, **options: Any) -> Any:
+        sent.append((statement.decode() if isinstance(statement, bytes) else statement, values))
+        return execute(cursor, statement, values, **options)
+
+    with pytest.MonkeyPatch.context() as patching:  # SQLAlchemy and we ourselves send by it
+        patching.setattr(psycopg.Cursor, "execute", remember)
         read()
-    finally:
-        event.remove(conn, "before_cursor_execute", remember)
     plans = tuple(
         conn.exec_driver_sql(f"explain (analyze, buffers, format json) {statement}", values).scalar_one()[0]["Plan"]
         for statement, values in sent
+        if not statement.startswith("set ")
     )
     rows = sum(_rows(node) for plan in plans for node in _scans(plan))
     pages = sum(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] for plan in plans)

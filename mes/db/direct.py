@@ -11,7 +11,7 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import psycopg
-from sqlalchemy import Connection, Dialect, TextClause
+from sqlalchemy import Connection, Dialect, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
 _ROWS: WeakKeyDictionary[TextClause, Any] = WeakKeyDictionary()
@@ -29,6 +29,16 @@ def fetch(conn: Connection, statement: TextClause, values: Mapping[str, Any]) ->
         if statement not in _ROWS:
             _ROWS[statement] = namedtuple("Row", [column.name for column in cursor.description or ()])  # noqa: PYI024 - not known before
         return _ROWS[statement]._make(row) if row is not None else None
+
+
+def rows(conn: Connection, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """All rows that a statement gives, with values named as in `text()`.
+
+    Raises:
+        DBAPIError: as `Connection.execute` would.
+    """
+    with _cursor(conn) as cursor:
+        return cursor.execute(_sql(_clause(sql), conn.dialect), values).fetchall()
 
 
 def execute(conn: Connection, statement: TextClause, values: Mapping[str, Any]) -> None:
@@ -56,6 +66,11 @@ def _cursor(conn: Connection) -> "Iterator[psycopg.Cursor[Any]]":
         raise DBAPIError.instance(
             None, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=lost, dialect=conn.dialect
         ) from error
+
+
+@lru_cache(maxsize=1024)
+def _clause(sql: str) -> TextClause:
+    return text(sql)
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from mes.db import direct
+
 
 def number(conn: Connection, sql: str, **values: object) -> int:
     """The one whole number that `sql` gives; null is 0."""
@@ -15,3 +17,15 @@ def flag(conn: Connection, sql: str, **values: object) -> bool:
     """The one truth value that `sql` gives; null is false."""
     found: Any = conn.execute(text(sql), values).scalar_one()
     return bool(found)
+
+
+def plan_once(conn: Connection) -> None:
+    """Plan statements for any values, once per connection, from here to the transaction's end.
+
+    For statements whose every filter has its index, so that values change nothing: choosing among the order list's
+    indexes anew takes 1.3 ms, reading a page 0.2.
+    """
+    direct.execute(conn, _PLAN_ONCE, {})
+
+
+_PLAN_ONCE = text("set local plan_cache_mode = force_generic_plan")

@@ -8,9 +8,11 @@ says how far the list would have to be read.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection
 
+from mes.db import direct
 from mes.lists.order_search import SHORTEST, pattern
 
 # rows that are looked at first, in 0.4 ms: a page of a word that every twentieth order has
@@ -44,7 +46,7 @@ class Part:
     values: dict[str, object]
 
 
-def rows(conn: Connection, part: Part, words: Sequence[str], columns: str, limit: int) -> Sequence[RowMapping]:
+def rows(conn: Connection, part: Part, words: Sequence[str], columns: str, limit: int) -> Sequence[tuple[Any, ...]]:
     """The first rows of the part whose text has all words."""
     search = _Search(conn, part, words, columns, limit)
     looked_at, found = LOOKED_AT, search.among_first(LOOKED_AT)
@@ -65,7 +67,7 @@ class _Search:
     columns: str
     limit: int
 
-    def among_first(self, looked_at: int) -> Sequence[RowMapping]:
+    def among_first(self, looked_at: int) -> Sequence[tuple[Any, ...]]:
         """What the first rows of the part have: read in the index alone, but for long texts."""
         near = (
             f"select order_id, latest_start_at, search_start from marts.order_list where {self.part.conditions} "
@@ -74,17 +76,17 @@ class _Search:
         said = " and ".join(_SAID.format(number=number) for number in range(len(self.words)))
         return self._read(f"select order_id from ({near}) as near where {said}")
 
-    def by_index(self) -> Sequence[RowMapping]:
+    def by_index(self) -> Sequence[tuple[Any, ...]]:
         """What all of the part has; looked up by itself, so that no index but that of trigrams fits."""
         ends = [f"search_text like :end_{number}" for number in range(len(self.words))]
         whole = [f"strpos(search_text, :word_{n}) > 0" for n, word in enumerate(self.words) if len(word) > _TAIL]
         matching = f"select * from marts.order_list where is_open and {' and '.join([*ends, *whole])} offset 0"
         return self._read(f"select order_id from ({matching}) as matching where {self.part.conditions}")
 
-    def _read(self, orders: str) -> Sequence[RowMapping]:
-        first = f"order by {self.part.order} limit :limit"
+    def _read(self, orders: str) -> Sequence[tuple[Any, ...]]:
+        first = f"order by {self.part.order} limit {self.limit}"
         statement = f"select {self.columns} from marts.order_list where order_id in ({orders} {first}) {first}"
-        return self.conn.execute(text(statement), self._values()).mappings().all()
+        return direct.rows(self.conn, statement, self._values())
 
     def _values(self) -> dict[str, object]:
         said = [word.lower() if len(word) >= SHORTEST else f" {word.lower()}" for word in self.words]
@@ -92,11 +94,11 @@ class _Search:
             **self.part.values,
             **{f"word_{number}": each for number, each in enumerate(said)},
             **{f"end_{number}": pattern(word[-_TAIL:]) for number, word in enumerate(self.words)},
-            "limit": self.limit,
         }
 
 
 def _goes_on(conn: Connection, part: Part, looked_at: int) -> bool:
     """Whether there are more rows than were looked at."""
     beyond = f"select from marts.order_list where {part.conditions} order by {part.order} offset {looked_at} limit 1"
-    return bool(conn.execute(text(f"select exists ({beyond})"), part.values).scalar_one())
+    ((more,),) = direct.rows(conn, f"select exists ({beyond})", part.values)
+    return bool(more)

@@ -1,24 +1,20 @@
 """Reads the order list page by page, by key, so that no page costs more than the first however long the list is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, text
 
+from mes.db import direct, query
 from mes.lists import open_search, order_search
 from mes.orders.life import FINISHED_STATUSES, OPEN_STATUSES, Status
 
 PAGE_ROWS = 25
-
-_COLUMNS = (
-    "order_id, source, external_id, version, status, status_since, is_open, held, hold_reason, assigned_to, "
-    "claimed_by, rush, note, placed_at, due_at, tier, customer_external_id, customer_name, lines, pieces, materials, "
-    "total, currency, remaining_h, late, latest_start_at"
-)
 
 
 class Scope(StrEnum):
@@ -87,6 +83,10 @@ class ListedOrder:
     remaining_h: Decimal
     late: bool
     latest_start_at: datetime
+
+
+_FIELDS = [field.name for field in fields(ListedOrder)]
+_COLUMNS, _STATUS = ", ".join(_FIELDS), _FIELDS.index("status")
 
 
 @dataclass(frozen=True)
@@ -211,17 +211,21 @@ def is_empty(conn: Connection) -> bool:
 
 @dataclass(frozen=True)
 class _Reading:
-    """A statement's `from` and `where`, its order, and its values but for the limit."""
+    """A statement's `from` and `where`, its order, and its values.
+
+    The limit stands in it as a number: of a value, the planner would know only that it is a tenth of all rows.
+    """
 
     source: str
     order: str
     values: dict[str, object]
     too_many: bool = False
 
-    def rows(self, conn: Connection, columns: str, limit: int) -> Sequence[RowMapping]:
+    def rows(self, conn: Connection, columns: str, limit: int) -> Sequence[tuple[Any, ...]]:
         """The first rows."""
-        statement = text(f"select {columns} from {self.source} order by {self.order} limit :limit")
-        return conn.execute(statement, self.values | {"limit": limit}).mappings().all()
+        query.plan_once(conn)
+        statement = f"select {columns} from {self.source} order by {self.order} limit :limit"
+        return direct.rows(conn, statement.replace(":limit", str(limit)), self.values)
 
 
 @dataclass(frozen=True)
@@ -232,8 +236,9 @@ class _OpenReading:
     words: tuple[str, ...]
     too_many: bool = False
 
-    def rows(self, conn: Connection, columns: str, limit: int) -> Sequence[RowMapping]:
+    def rows(self, conn: Connection, columns: str, limit: int) -> Sequence[tuple[Any, ...]]:
         """The first rows."""
+        query.plan_once(conn)
         return open_search.rows(conn, self.part, self.words, columns, limit)
 
 
@@ -301,5 +306,7 @@ def _matching(conditions: Sequence[str], order: str) -> str:
     ) as matching"""
 
 
-def _listed(row: RowMapping) -> ListedOrder:
-    return ListedOrder(**{**row, "status": Status(row["status"])})
+def _listed(row: tuple[Any, ...]) -> ListedOrder:
+    """By place, in the order of `_COLUMNS`: a page's rows by name took longer than the database."""
+    values = (*row[:_STATUS], Status(row[_STATUS]), *row[_STATUS + 1 :])
+    return ListedOrder(*values)
