@@ -86,6 +86,10 @@ def main() -> int:
     if len(sizes) > 1:
         smallest, *_, largest = sizes
         figures["ratio_growth"] = round(figures[f"p50_ms_{largest}"] / figures[f"p50_ms_{smallest}"], 3)
+        # as many rows on the page at both ends
+        figures["ratio_growth_all"] = round(
+            figures[f"all_first_p50_ms_{largest}"] / figures[f"all_first_p50_ms_{smallest}"], 3
+        )
     figures["ratio_naive"] = figures[f"ratio_naive_{list(sizes)[-1]}"]
     _report.show(figures, as_json=asked.json)
     return 0
@@ -155,9 +159,10 @@ def _times(conn: Connection, draw: Draw, known: Known, runs: int, *, deep: bool)
 
 
 def _deep_key(conn: Connection, chosen: Filter) -> Key | None:
-    """The last row ahead of the hundredth page, or of the last page where there are fewer."""
-    rows = order_list.page(conn, chosen, rows=HUNDREDTH).rows
-    return order_list.key_of(rows[-1], chosen) if rows else None
+    """What the hundredth page comes after; of fewer pages, the last, as full as any."""
+    rows = order_list.page(conn, chosen, rows=HUNDREDTH + order_list.PAGE_ROWS).rows
+    before = rows[: -order_list.PAGE_ROWS]
+    return order_list.key_of(before[-1], chosen) if before else None
 
 
 def _timed_each(runs: int, values: Sequence[str], ask: Callable[[str], object]) -> list[float]:

@@ -29,7 +29,7 @@ _LONG = 500
 _SAID = f"""
     (
         strpos(search_start, :word_{{number}}) > 0
-        or char_length(search_start) = {_LONG} and exists (
+        or octet_length(search_start) >= {_LONG} and exists (
             select from marts.order_list as long
             where long.order_id = near.order_id and strpos(long.search_text, :word_{{number}}) > 0
         )
