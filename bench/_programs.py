@@ -48,7 +48,8 @@ def running(
             config.variable("database_url"): libpq_url(found.url),
             config.variable("worker_port"): str(port),
         }
-    process = subprocess.Popen(argv, cwd=paths.ROOT, env=environment, stdin=subprocess.DEVNULL)
+    # what it prints must not come between our figures
+    process = subprocess.Popen(argv, cwd=paths.ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr)
     try:
         _await_ready(process, port, path)
         yield psutil.Process(process.pid)

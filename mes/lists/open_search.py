@@ -21,7 +21,7 @@ LOOKED_AT = 600
 # since the last vacuum), one that the index finds takes 2.5 us, and it must find all
 MANY = 2
 # matches do not lie evenly: where these rows make no page, the rest lie far behind, and the index finds them
-FURTHER = 8_000
+FURTHER = 5_000
 # of a long word, its end is looked up: numbers begin alike, and each trigram that all orders have is read whole
 _TAIL = 6
 # the index holds the beginnings of texts, and few go on

@@ -221,10 +221,12 @@ class _Reading:
     order: str
     values: dict[str, object]
     too_many: bool = False
+    by_words: bool = False
 
     def rows(self, conn: Connection, columns: str, limit: int) -> Sequence[tuple[Any, ...]]:
         """The first rows."""
-        query.plan_once(conn)
+        if not self.by_words:
+            query.plan_once(conn)
         statement = f"select {columns} from {self.source} order by {self.order} limit :limit"
         return direct.rows(conn, statement.replace(":limit", str(limit)), self.values)
 
@@ -265,7 +267,7 @@ def _reading(
         return _OpenReading(open_search.Part(condition, order, values), chosen.words)
     matches = order_search.find(conn, chosen.words, chosen.customer_id)
     values |= {"customers": list(matches.customers), "numbered": list(matches.orders)}
-    return _Reading(_matching(conditions, order), order, values, too_many=matches.too_many)
+    return _Reading(_matching(conditions, order), order, values, matches.too_many, by_words=True)
 
 
 def _sort(chosen: Filter) -> _Sort:

@@ -10,6 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from mes.db import query
+
 # more customers or numbers than these are not looked at: people add a word rather than turn hundreds of pages
 MOST_CUSTOMERS, MOST_NUMBERS = 20, 200
 SHORTEST = 3  # an index of trigrams knows shorter pieces only where a word begins
@@ -31,6 +33,7 @@ def pattern(word: str) -> str:
 
 def find(conn: Connection, words: Sequence[str], customer_id: UUID | None = None) -> Matches:
     """Who and what matches the words; only `customer_id`'s, if given."""
+    query.plan_each(conn)
     customers = _customers(conn, words, customer_id)
     orders: list[UUID] = []
     too_many = len(customers) > MOST_CUSTOMERS

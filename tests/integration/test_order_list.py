@@ -90,6 +90,19 @@ def test_open_orders_with_words_are_those_that_say_them(
                 assert page.has_next == (skipped + 5 < len(wanted))
 
 
+@pytest.mark.parametrize("letter", ["x", "\N{GEM STONE}"])
+def test_a_word_at_the_end_of_a_very_long_note_is_found(orders: Engine, letter: str) -> None:
+    note = f"{letter * 30_000} engrave  Ørsted"
+    with orders.begin() as conn:
+        order_id = conn.execute(
+            text("update ops.orders set note = :note where external_id = 'S-60' returning order_id"), {"note": note}
+        ).scalar_one()
+        refresher.refresh_now(conn, [order_id])
+        for words in (("ørsted",), ("engrave", "s-60"), ("xxx" if letter == "x" else letter,)):
+            assert [row.external_id for row in order_list.page(conn, Filter(words=words)).rows] == ["S-60"]
+        assert not order_list.page(conn, Filter(words=("engraved",))).rows
+
+
 def _said(row: ListedOrder) -> str:
     parts = (row.external_id, row.customer_external_id, row.customer_name, row.materials, row.note)
     return " ".join(["", *(part for part in parts if part is not None)]).lower()
