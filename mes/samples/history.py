@@ -2,8 +2,11 @@
 
 Customers come first, in one transaction; then orders, a batch in each transaction, complete with items, quotes and
 events. What a crash cut short is therefore whole batches, and the same request goes on where it ended: a batch is there
-when its first order is, under the id that this request would give it. Nothing is switched off for others: indexes stay
-and are filled in ascending order, and triggers and foreign keys rest in our transactions only.
+when its first order is, under the id that this request would give it.
+
+An empty database that nobody else is connected to is filled without its indexes, which are built in the end, by the
+next migration if this was cut short. Beside others nothing is switched off: indexes stay and are filled in ascending
+order, and triggers and foreign keys rest in our transactions only.
 """
 
 import threading
