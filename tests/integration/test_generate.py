@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.engine import make_url
 
 from mes.db import engine as engines
 from mes.db import migrate, set_aside
@@ -298,3 +299,28 @@ def test_beside_another_program_indexes_stay(migrated: Engine, database_url: str
         _write(migrated, tmp_path, bare_from=1, progress=look)
     other.dispose()
     assert seen == [False]
+
+
+def test_a_user_without_privileges_gets_his_indexes_back(engine: Engine, database_url: str) -> None:
+    """As on a managed server, whose users own their tables and may set little."""
+    tables = ("ops.orders", "ops.order_items", "ops.order_events")
+    before = _schema(engine)
+    with engine.begin() as conn:
+        conn.execute(text("create role plain login"))
+        conn.execute(text("grant usage, create on schema ops to plain"))
+        conn.execute(text("grant all on all tables in schema ops to plain"))
+        partitions = conn.execute(text("select relid::text from pg_partition_tree('ops.order_events')")).scalars()
+        for table in (*tables, *partitions):
+            conn.execute(text(f"alter table {table} owner to plain"))
+    plain = engines.connect(make_url(database_url).set(username="plain").render_as_string(hide_password=False))
+    try:
+        with plain.begin() as conn:
+            assert set_aside.set_aside(conn, tables) > 10
+        set_aside.mend(plain)
+    finally:
+        plain.dispose()
+        with engine.begin() as conn:
+            conn.execute(text("reassign owned by plain to current_user"))
+            conn.execute(text("drop owned by plain"))
+            conn.execute(text("drop role plain"))
+    assert _schema(engine) == before
