@@ -10,7 +10,12 @@ _DIFFERENCE = """
     (table marts.order_list except table marts.order_list_live)
     union all (table marts.order_list_live except table marts.order_list)
 """
-_COUNTED = "select status, late, held, is_open, assigned_to, remaining_h from marts.order_list"
+_SEARCHED = "order_id, status, assigned_to, customer_id, late, held, latest_start_at, search_text"
+_SEARCH_DIFFERENCE = f"""
+    (select {_SEARCHED} from marts.order_list where is_open except select {_SEARCHED} from marts.open_search)
+    union all
+    (select {_SEARCHED} from marts.open_search except select {_SEARCHED} from marts.order_list where is_open)
+"""
 
 
 def drain(engine: Engine) -> int:
@@ -25,9 +30,9 @@ def drain(engine: Engine) -> int:
 
 
 def differences(engine: Engine) -> int:
-    """Rows that the list and its definition do not share."""
+    """Rows that the list and its definition do not share, or what open orders are searched in and the list."""
     with engine.begin() as conn:
-        return len(conn.execute(text(_DIFFERENCE)).all())
+        return sum(len(conn.execute(text(each)).all()) for each in (_DIFFERENCE, _SEARCH_DIFFERENCE))
 
 
 def assert_counted(engine: Engine) -> None:

@@ -27,7 +27,7 @@
 {% endmacro %}
 
 
-{# The new list before it takes the old one's place: indexed, known to the planner, up to date, counted. #}
+{# The new list before it takes the old one's place: indexed, known to the planner, up to date, counted, searched. #}
 {% macro finish_list(relation) %}
     {%- do ensure_indexes(relation) -%}
     {%- do run_query(
@@ -38,9 +38,12 @@
     {%- do catch_up(relation) -%}
     {%- do run_query('create temporary table fresh_counts on commit drop as ' ~ counts_of(relation)) -%}
     {%- do count_by_trigger(relation) -%}
+    {%- do build_search(relation) -%}
     {%- do run_query('select pg_advisory_xact_lock(' ~ var('refresh_lock') ~ ')') -%}
     {%- do replace_counts('table fresh_counts') -%}
     {%- do catch_up(relation) -%}
+    {%- do catch_up_search(relation) -%}
+    {%- do swap_search(relation) -%}
 {% endmacro %}
 
 

@@ -80,7 +80,7 @@ class _Search:
         """What all of the part has; looked up by itself, so that no index but that of trigrams fits."""
         ends = [f"search_text like :end_{number}" for number in range(len(self.words))]
         whole = [f"strpos(search_text, :word_{n}) > 0" for n, word in enumerate(self.words) if len(word) > _TAIL]
-        matching = f"select * from marts.order_list where is_open and {' and '.join([*ends, *whole])} offset 0"
+        matching = f"select *, true as is_open from marts.open_search where {' and '.join([*ends, *whole])} offset 0"
         return self._read(f"select order_id from ({matching}) as matching where {self.part.conditions}")
 
     def _read(self, orders: str) -> Sequence[tuple[Any, ...]]:

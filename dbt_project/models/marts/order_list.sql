@@ -6,7 +6,8 @@
 --
 -- Indexes are those of the console's queries: open orders (all, of a status, in a queue or in none, of a customer) by
 -- least slack, each whole, late, held, and both; finished ones by their end; all by their number, customer and age.
--- Those of open orders are partial, so that finished ones cost nothing.
+-- Those of open orders are partial, so that finished ones cost nothing. Words have their own table: see
+-- macros/list_search.sql.
 {% set indexes = {
     'key': 'unique (order_id)',
     'number': '(lower(external_id) text_pattern_ops)',
@@ -15,7 +16,6 @@
     'customer_finished': '(customer_id, status, status_since, order_id) where not is_open',
     'to_share': "(latest_start_at, order_id) where is_open and assigned_to is null and (held or status in ("
     ~ "'PRICE_CALCULATED', 'MANUFACTURING_APPROVED', 'MANUFACTURING_STARTED', 'MANUFACTURING_COMPLETED', 'PACKAGING'))",
-    'search_open': 'using gin (search_text gin_trgm_ops) with (gin_pending_list_limit = 256) where is_open',
 } %}
 {% for name, columns in {
     'open': '', 'open_status': 'status, ', 'assigned': 'assigned_to, ', 'customer_open': 'customer_id, '
@@ -40,7 +40,7 @@
     unique_key='order_id',
     on_schema_change='append_new_columns',
     pre_hook="{{ begin_list() }}",
-    post_hook=["{{ ensure_indexes(this) }}", "{{ ensure_counts() }}", "{{ remember_definition() }}"],
+    post_hook=["{{ ensure_indexes(this) }}", "{{ ensure_counts() }}", "{{ ensure_search() }}", "{{ remember_definition() }}"],
     meta={'indexes': indexes}
 ) }}
 

@@ -1,7 +1,8 @@
 -- one row per order, as an operator sees it; the one definition of the order list
 --
 -- A filter on order_id must reach every part, since the refresher asks for the few orders that changed: per-order parts
--- are lateral, nothing asks the clock.
+-- are lateral, nothing asks the clock. The order of statuses is asked for once, in a subquery of its own: enum_range
+-- reads the catalog, and for each step of each order took two thirds of the view's time.
 {{ config(materialized='view') }}
 
 with orders as (select * from {{ ref('stg_mes__orders') }})
@@ -65,7 +66,7 @@ left join lateral (
     from {{ ref('stage_work') }} as steps
     where
         orders.is_open
-        and array_position(enum_range(null::ops.order_status)::text[], steps.leads_to) > orders.status_rank
+        and array_position((select enum_range(null::ops.order_status)::text[]), steps.leads_to) > orders.status_rank
 ) as work on true
 cross join lateral (
     -- finished orders are found by their number and customer; a word begins after a space

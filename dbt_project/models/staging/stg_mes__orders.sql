@@ -5,7 +5,7 @@ select
     orders.external_id,
     orders.customer_id,
     orders.status::text as status,
-    array_position(enum_range(null::ops.order_status), orders.status) as status_rank,
+    array_position((select enum_range(null::ops.order_status)), orders.status) as status_rank,
     orders.status not in ('SHIPPED', 'CLOSED', 'CANCELLED') as is_open,
     orders.status_since,
     orders.version,
