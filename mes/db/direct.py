@@ -32,13 +32,13 @@ def fetch(conn: Connection, statement: TextClause, values: Mapping[str, Any]) ->
 
 
 def rows(conn: Connection, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """All rows that a statement gives, with values named as in `text()`.
+    """All rows that a statement gives, with values named as in `text()`; binary, since times are read faster so.
 
     Raises:
         DBAPIError: as `Connection.execute` would.
     """
     with _cursor(conn) as cursor:
-        return cursor.execute(_sql(_clause(sql), conn.dialect), values).fetchall()
+        return cursor.execute(_sql(_clause(sql), conn.dialect), values, binary=True).fetchall()
 
 
 def execute(conn: Connection, statement: TextClause, values: Mapping[str, Any]) -> None:

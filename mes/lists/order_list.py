@@ -54,19 +54,16 @@ class Filter:
 
 
 class ListedOrder(NamedTuple):
-    """One row of the list; `total` is None while an item has no price, `late` was decided at the last refresh.
+    """What is shown of an order in the list; `total` is None while an item has no price.
 
-    A named tuple, since to fill dataclasses took as long as the database.
+    A named tuple, since to fill dataclasses took as long as the database. Each column costs some 0.5 us a row.
     """
 
     order_id: UUID
-    source: str
     external_id: str
-    version: int
     status: Status
     status_since: datetime
     is_open: bool
-    held: bool
     hold_reason: str | None
     assigned_to: str | None
     claimed_by: str | None
@@ -77,17 +74,18 @@ class ListedOrder(NamedTuple):
     tier: str
     customer_external_id: str
     customer_name: str | None
-    lines: int | None
     pieces: int | None
     materials: str | None
     total: Decimal | None
-    currency: str
     remaining_h: Decimal
-    late: bool
     latest_start_at: datetime
 
 
-_COLUMNS, _STATUS = ", ".join(ListedOrder._fields), ListedOrder._fields.index("status")
+# pages come in binary, as which psycopg reads times faster, but decimals slower than from text: a fifth of a page
+_AS_TEXT = ("total", "remaining_h")
+_COLUMNS = ", ".join(f"cast({name} as text) as {name}" if name in _AS_TEXT else name for name in ListedOrder._fields)
+_STATUS, _TOTAL, _REMAINING = (ListedOrder._fields.index(name) for name in ("status", *_AS_TEXT))
+_STATUSES = {status.value: status for status in Status}
 
 
 @dataclass(frozen=True)
@@ -311,4 +309,8 @@ def _matching(conditions: Sequence[str], order: str) -> str:
 
 def _listed(row: tuple[Any, ...]) -> ListedOrder:
     """By place, in the order of `_COLUMNS`."""
-    return ListedOrder._make((*row[:_STATUS], Status(row[_STATUS]), *row[_STATUS + 1 :]))
+    values = list(row)
+    values[_STATUS], values[_REMAINING] = _STATUSES[values[_STATUS]], Decimal(values[_REMAINING])
+    if values[_TOTAL] is not None:
+        values[_TOTAL] = Decimal(values[_TOTAL])
+    return ListedOrder._make(values)

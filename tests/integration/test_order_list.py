@@ -122,8 +122,9 @@ def test_open_orders_come_by_least_slack_and_finished_ones_by_their_end(orders: 
 
 def test_filters_leave_only_what_they_name(orders: Engine) -> None:
     with orders.connect() as conn:
-        assert all(row.late for row in order_list.page(conn, Filter(late=True), rows=100).rows)
-        assert all(row.held for row in order_list.page(conn, Filter(held=True), rows=100).rows)
+        late = order_list.page(conn, Filter(late=True), rows=100).rows
+        assert all(row.due_at is not None and row.due_at < datetime.now(UTC) for row in late)
+        assert all(row.hold_reason is not None for row in order_list.page(conn, Filter(held=True), rows=100).rows)
         found = order_list.page(conn, Filter(Scope.ALL, words=("S-11", "customer")), rows=100).rows
         assert {row.external_id for row in found} == {"S-11", *(f"S-11{digit}" for digit in range(10))}
 
