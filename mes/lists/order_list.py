@@ -262,16 +262,10 @@ def _reading(
     if not chosen.words:
         return _Reading(f"marts.order_list where {condition}", order, values)
     if chosen.open_only:
-        return _OpenReading(_part(condition, sort, values, backwards=before is not None), chosen.words)
+        return _OpenReading(open_search.Part(condition, order, values), chosen.words)
     matches = order_search.find(conn, chosen.words, chosen.customer_id)
     values |= {"customers": list(matches.customers), "numbered": list(matches.orders)}
     return _Reading(_matching(conditions, order), order, values, matches.too_many, by_words=True)
-
-
-def _part(condition: str, sort: _Sort, values: dict[str, object], *, backwards: bool) -> open_search.Part:
-    order, reverse = (sort.reverse, sort.order) if backwards else (sort.order, sort.reverse)
-    beyond = (sort.before if backwards else sort.after).replace(":at", ":seen_at").replace(":order_id", ":seen_id")
-    return open_search.Part(condition, order, reverse, beyond, values)
 
 
 def _sort(chosen: Filter) -> _Sort:
