@@ -87,9 +87,9 @@ def cards(database: Database) -> dg.MaterializeResult[None]:
     retry_policy=dg.RetryPolicy(max_retries=2, delay=1),
 )
 def orders(database: Database) -> Iterator[dg.MaterializeResult[None]]:
-    """Apply landed exports and facts to the orders, in one transaction."""
+    """Apply landed exports and facts to the orders, some thousand orders in each transaction."""
+    report = apply_feeds.apply(database.connections, now=utc_now())
     with database.begin() as conn:
-        report = apply_feeds.apply(conn, now=utc_now())
         kinds = anomalies.counts(conn)
     metadata: dict[str, dict[str, dg.MetadataValue | int]] = {
         "customers": {},

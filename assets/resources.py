@@ -48,12 +48,21 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise NoDatabase
         return url
 
+    @property
+    def connections(self) -> Engine:
+        """For work that takes several transactions.
+
+        Raises:
+            NoDatabase: no run has opened it.
+        """
+        if self._engine is None:
+            raise NoDatabase
+        return self._engine
+
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """A transaction: committed at the end of the block, rolled back if it fails."""
-        if self._engine is None:
-            raise NoDatabase
-        with self._engine.begin() as connection:
+        with self.connections.begin() as connection:
             yield connection
 
 

@@ -65,13 +65,16 @@ class Workshop:
                 landed[feed.name] = land.load(conn, feed, folder, self.store, wanted, now=self.now, since=SINCE)
         return landed
 
-    def apply(self) -> Report:
-        """Measure what is named, then apply what landed."""
+    def measure(self) -> None:
+        """Measure the models that landed orders name."""
         with self.engine.begin() as conn:
             names = intake.names_wanted(conn)
             intake.take_in(conn, names, store=self.store, root=self.models, limits=LIMITS)
-        with self.engine.begin() as conn:
-            return applying.apply(conn, now=self.now)
+
+    def apply(self) -> Report:
+        """Measure what is named, then apply what landed."""
+        self.measure()
+        return applying.apply(self.engine, now=self.now)
 
     def main(self, feeds: Path) -> Report:
         """Land everything, then apply it."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Engine, Row, text
 
 from mes.feeds import quarantine
 from mes.feeds.catalogue import FEEDS, Feed, Kind
@@ -25,11 +25,12 @@ class Report:
     waiting: int
 
 
-def apply(conn: Connection, *, now: datetime) -> Report:
-    """Apply all landed rows that were not applied yet, in the caller's transaction."""
-    applied = history.apply(conn, now=now)
-    quarantined = sum(_set_aside(conn, feed) for feed in FEEDS if feed.kind is Kind.ORDER)
-    waiting = sum(_let_wait(conn, feed) for feed in FEEDS if feed.kind is Kind.EVENT)
+def apply(database: Engine, *, now: datetime) -> Report:
+    """Apply all landed rows that were not applied yet, some thousand orders in each transaction."""
+    applied = history.apply(database, now=now)
+    with database.begin() as conn:
+        quarantined = sum(_set_aside(conn, feed) for feed in FEEDS if feed.kind is Kind.ORDER)
+        waiting = sum(_let_wait(conn, feed) for feed in FEEDS if feed.kind is Kind.EVENT)
     return Report(applied, quarantined, waiting)
 
 

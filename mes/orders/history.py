@@ -1,14 +1,15 @@
 """Applies what the feeds landed to the orders: exports first, then the facts of each order's life.
 
-Everything is set-based: one pass over all orders that have something new, in the caller's transaction. Within a pass an
-order's facts are sorted by its life; a status that its export declares beats facts that contradict it; what is missing
-is recorded as inferred; what comes after the order has moved on is recorded late, at the next version.
+Everything is set-based: a pass over all orders that have something new, some thousand in each transaction, so that the
+first are listed while others are applied, and nobody waits long for a lock. An order's facts are sorted by its life; a
+status that its export declares beats facts that contradict it; what is missing is recorded as inferred; what comes
+after the order has moved on is recorded late, at the next version.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from mes.db import scripts
 from mes.db.migrate import ensure_event_partitions
@@ -26,6 +27,7 @@ _PREPARE = (
     "8_customers",
 )
 _PREPARED = (
+    "batch",
     "exported",
     "unusable",
     "export",
@@ -39,6 +41,8 @@ _PREPARED = (
 )
 # one import at a time; the number is arbitrary and ours
 IMPORT_LOCK = 7_203_393
+# a transaction of some two seconds
+_ORDERS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,38 @@ class Applied:
     events: int
     anomalies: int
 
+    def __add__(self, other: "Applied") -> "Applied":
+        """What two batches changed: no order is in both."""
+        return Applied(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
-def apply(conn: Connection, *, now: datetime) -> Applied:
-    """Apply all landed rows that were not applied yet; rows whose order or model is unknown go on waiting."""
-    conn.execute(text("select pg_advisory_xact_lock(:key)"), {"key": IMPORT_LOCK})
+
+def apply(database: Engine, *, now: datetime, at_once: int = _ORDERS_AT_ONCE) -> Applied:
+    """Apply all landed rows that were not applied yet; rows whose order or model is unknown go on waiting.
+
+    Each batch is a transaction. When one fails, those before it stay, and the next pass goes on from there.
+    """
+    total = Applied(0, 0, 0, 0)
+    with database.connect() as conn:
+        with conn.begin():
+            conn.execute(text("select pg_advisory_lock(:key)"), {"key": IMPORT_LOCK})
+        try:
+            with conn.begin():
+                batches = scripts.run(conn, __package__, "0_pending", orders=at_once).scalar_one()
+            for batch in range(batches):
+                with conn.begin():
+                    total += _apply(conn, batch, now)
+        finally:
+            if not conn.invalidated:
+                with conn.begin():
+                    conn.execute(text("drop table if exists pending"))
+                    conn.execute(text("select pg_advisory_unlock(:key)"), {"key": IMPORT_LOCK})
+    return total
+
+
+def _apply(conn: Connection, batch: int, now: datetime) -> Applied:
     conn.execute(text(_STAND_STILL))
     for step in _PREPARE:
-        scripts.run(conn, __package__, step)
+        scripts.run(conn, __package__, step, batch=batch)
     _make_partitions(conn)
     changed = scripts.run(conn, __package__, "9_orders", now=now).one()
     scripts.run(conn, __package__, "10_items")
@@ -65,9 +94,7 @@ def apply(conn: Connection, *, now: datetime) -> Applied:
     found = anomalies.replace(conn)
     for statement in (*_MARK_EXPORTS, *_MARK_FACTS):
         conn.execute(text(statement))
-    conn.execute(
-        text("drop table exported, unusable, export, affected, fact, target, chain, late_fact, exported_item, edit")
-    )
+    conn.execute(text(f"drop table {', '.join(_PREPARED)}"))
     return Applied(changed.created, changed.updated, events, found)
 
 
@@ -108,7 +135,9 @@ where dirty_orders.mark_id = own.mark_id and own.nth > 1
 _MARK_EXPORTS = tuple(
     f"""
     update raw.{table} as landed set applied_at = now()
-    where applied_at is null and (
+    from batch
+    where batch.source = '{source}' and batch.external_id = landed.external_id
+        and applied_at is null and (
         not exists (
             select from unusable
             where unusable.source = '{source}' and unusable.external_id = landed.external_id

@@ -29,7 +29,7 @@ _STEPS = {
 
 
 class MainJobFailed(MesError):
-    """The main job failed; nothing of the failed step was kept."""
+    """The main job failed; run it again when the reason is mended: it goes on from what was kept."""
 
     code = "main_job_failed"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from mes.feeds import apply as applying
 from mes.feeds import land
@@ -62,11 +62,17 @@ class Loads:
         self.count = 0
 
     def __call__(self, *orders: dict[str, Any], facts: tuple[dict[str, Any], ...] = ()) -> applying.Report:
+        self.land(*orders, facts=facts)
+        return self.workshop.apply()
+
+    def land(self, *orders: dict[str, Any], facts: tuple[dict[str, Any], ...] = ()) -> None:
+        """Land them and measure their models; nothing is applied."""
         self.count += 1
         feeds = self.folder / str(self.count)
         write_lines(feeds / "shop/orders.jsonl", [json.dumps(order) for order in orders])
         write_lines(feeds / "legacy_mes/status_history.jsonl", [json.dumps(fact) for fact in facts])
-        return self.workshop.main(feeds)
+        self.workshop.load(feeds)
+        self.workshop.measure()
 
     def types(self) -> list[object]:
         """The events of the one order, in sequence; `late` ones in brackets."""
@@ -207,7 +213,9 @@ def test_another_time_of_placement_is_told_to_a_person(loads: Loads) -> None:
     assert loads.anomalies() == {"missing_approval", "placed_at_changed"}
 
 
-def test_rows_that_land_while_others_are_applied_are_applied_later(loads: Loads) -> None:
+def test_rows_that_land_while_others_are_applied_are_applied_later(
+    loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The load waits; nothing is marked as applied that was not seen."""
     workshop = loads.workshop
     loads(_order("known"))
@@ -221,14 +229,55 @@ def test_rows_that_land_while_others_are_applied_are_applied_later(loads: Loads)
             land.load(conn, SHOP_ORDERS, folder, workshop.store, months, now=workshop.now, since=SINCE)
         landed.set()
 
-    with workshop.engine.begin() as conn:
-        applying.apply(conn, now=workshop.now)
-        thread = threading.Thread(target=land_late)
+    thread = threading.Thread(target=land_late)
+
+    def in_the_middle(conn: Connection) -> int:
         thread.start()
         assert not landed.wait(0.5)
+        return replace(conn)
+
+    replace = anomalies.replace
+    monkeypatch.setattr(anomalies, "replace", in_the_middle)
+    loads.land(_order("other"))
+    applying.apply(workshop.engine, now=workshop.now)
+    monkeypatch.undo()
     thread.join(timeout=20)
     assert landed.is_set()
     assert workshop.apply().applied.orders_new == 1
+
+
+def test_orders_are_the_same_however_many_are_applied_at_once(loads: Loads) -> None:
+    orders = [_order(f"o{number}", customer={"external_id": f"c{number % 3}", "tier": "retail"}) for number in range(7)]
+    facts = tuple(_fact("MANUFACTURING_STARTED", 4, f"o{number}") for number in range(0, 7, 2))
+    loads.land(*orders, facts=facts)
+    applied = history.apply(loads.workshop.engine, now=loads.workshop.now, at_once=2)
+    assert (applied.orders_new, applied.orders_updated) == (7, 0)
+    assert loads.workshop.rows("select count(*), count(distinct customer_id) from ops.orders") == [(7, 3)]
+    assert loads.workshop.rows("select count(*) from ops.orders where status = 'MANUFACTURING_STARTED'") == [(4,)]
+    nothing = history.apply(loads.workshop.engine, now=loads.workshop.now, at_once=2)
+    assert nothing == history.Applied(0, 0, 0, 0)
+
+
+def test_a_failing_batch_leaves_those_before_it_and_the_next_pass_goes_on(
+    loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads.land(*(_order(f"o{number}") for number in range(5)))
+    seen = iter(range(9))
+    replace = anomalies.replace
+
+    def fail_at_the_second(conn: Connection) -> int:
+        if next(seen) == 1:
+            raise ZeroDivisionError
+        return replace(conn)
+
+    monkeypatch.setattr(anomalies, "replace", fail_at_the_second)
+    engine, now = loads.workshop.engine, loads.workshop.now
+    with pytest.raises(ZeroDivisionError):
+        history.apply(engine, now=now, at_once=2)
+    whole = "select count(*), (select count(distinct order_id) from ops.order_items) from ops.orders"
+    assert loads.workshop.rows(whole) == [(2, 2)]
+    assert history.apply(engine, now=now, at_once=2).orders_new == 3
+    assert loads.workshop.rows(whole) == [(5, 5)]
 
 
 def test_a_changed_urgency_or_tier_is_priced_again(marts_engine: Engine, data_root: Path, tmp_path: Path) -> None:

@@ -1,21 +1,17 @@
--- The newest export of every order that has anything new, among those whose models are all usable. Of two that say they
+-- The orders of this transaction.
+create temporary table batch on commit drop as
+select source, external_id from pending where batch = :batch;
+create unique index on batch (source, external_id);
+analyze batch;
+
+-- The newest export of each of them, among those whose models are all usable. Of two that say they
 -- are equally new, the one that came later counts.
 create temporary table exported on commit drop as
-with keys as (
-    select 'shop' as source, external_id from raw.shop_orders where applied_at is null
-    union
-    select 'crm', external_id from raw.crm_orders where applied_at is null
-    union
-    select source, external_id from raw.crm_order_events where applied_at is null
-    union
-    select source, external_id from raw.legacy_status_history where applied_at is null
-)
-
 select 'shop' as source, 'shop_orders' as feed, shop_orders.* from raw.shop_orders
-inner join keys on keys.source = 'shop' and keys.external_id = shop_orders.external_id
+inner join batch on batch.source = 'shop' and batch.external_id = shop_orders.external_id
 union all
 select 'crm', 'crm_orders', crm_orders.* from raw.crm_orders
-inner join keys on keys.source = 'crm' and keys.external_id = crm_orders.external_id;
+inner join batch on batch.source = 'crm' and batch.external_id = crm_orders.external_id;
 analyze exported (source, external_id, row_hash);
 
 -- by one join over all items; asked for each export, the same took 40 us

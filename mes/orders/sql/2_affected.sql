@@ -3,9 +3,9 @@ create temporary table affected on commit drop as
 with keys as (
     select source, external_id from export
     union
-    select source, external_id from raw.crm_order_events where applied_at is null
+    select batch.* from batch inner join raw.crm_order_events using (source, external_id) where applied_at is null
     union
-    select source, external_id from raw.legacy_status_history where applied_at is null
+    select batch.* from batch inner join raw.legacy_status_history using (source, external_id) where applied_at is null
 ),
 
 existing as (
