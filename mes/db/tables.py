@@ -148,7 +148,6 @@ orders = Table(
     CheckConstraint("version >= 1", name="version"),
     CheckConstraint("(hold_reason is null) = (held_since is null)", name="hold"),
     CheckConstraint("lease_until is null or claimed_by is not null", name="lease"),
-    Index("ix_orders_source_changed_at", "source", "changed_at", "order_id"),
     Index("ix_orders_source_status_changed_at", "source", "status", "changed_at", "order_id"),
     Index("ix_orders_open_by_operator", "assigned_to", postgresql_where=OPEN_PREDICATE),
     Index("ix_orders_unpriced", "order_id", postgresql_where=text("status = 'SUBMITTED'")),

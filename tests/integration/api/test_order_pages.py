@@ -178,7 +178,7 @@ def test_a_page_reads_no_more_rows_however_many_there_are(
     statement = caller_orders._statement(source, chosen, caller_orders._Window(after, until))
     values: dict[str, object] = {
         "source": source,
-        "statuses": [status.value for status in chosen.statuses],
+        "statuses": [status.value for status in caller_orders._statuses(chosen)],
         "external_id": chosen.external_id,
         "since": chosen.updated_since,
         "until": until,
