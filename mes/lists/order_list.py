@@ -63,7 +63,6 @@ class ListedOrder(NamedTuple):
     external_id: str
     status: Status
     status_since: datetime
-    is_open: bool
     hold_reason: str | None
     assigned_to: str | None
     claimed_by: str | None
@@ -79,6 +78,11 @@ class ListedOrder(NamedTuple):
     total: Decimal | None
     remaining_h: Decimal
     latest_start_at: datetime
+
+    @property
+    def is_open(self) -> bool:
+        """Whether work on it, or its parcel, is still to be done."""
+        return self.status in OPEN_STATUSES
 
 
 # pages come in binary, as which psycopg reads times faster, but decimals slower than from text: a fifth of a page
