@@ -22,7 +22,6 @@ from sqlalchemy import Connection, Engine, text
 
 from bench import _report
 from bench._feed_loads import LOADS, FeedLoad
-from ingest.loops import Refresh
 from mes.clock import utc_now
 from mes.config import Settings
 from mes.db import engine as engines
@@ -148,11 +147,13 @@ def _apply(connections: Engine) -> None:
 @contextmanager
 def _refreshing(connections: Engine) -> Iterator[None]:
     """A refresher at work, as there is one whenever feeds come in."""
-    stopping, step = threading.Event(), Refresh(connections).step
+    stopping = threading.Event()
 
     def refresh() -> None:
         while not stopping.is_set():
-            if not step():
+            with connections.begin() as conn:
+                done = refresher.refresh_batch(conn)
+            if done.orders < refresher.BATCH:
                 stopping.wait(_REFRESH_PAUSE_S)
 
     thread = threading.Thread(target=refresh)
