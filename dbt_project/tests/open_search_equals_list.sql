@@ -2,7 +2,9 @@
 {{ config(severity='error', meta={'dagster': {'ref': {'name': 'order_list'}}}) }}
 
 with listed as (
-    select {{ searched_columns() | join(', ') }} from {{ ref('order_list') }} where is_open
+    select {{ searched_columns() | join(', ') }}
+    from {{ ref('order_list') }}
+    where is_open
 ),
 
 searched as (

@@ -3,9 +3,11 @@ create temporary table affected on commit drop as
 with keys as (
     select source, external_id from export
     union
-    select batch.* from batch inner join raw.crm_order_events using (source, external_id) where applied_at is null
+    select batch.* from batch inner join raw.crm_order_events as facts using (source, external_id)
+    where facts.applied_at is null
     union
-    select batch.* from batch inner join raw.legacy_status_history using (source, external_id) where applied_at is null
+    select batch.* from batch inner join raw.legacy_status_history as facts using (source, external_id)
+    where facts.applied_at is null
 ),
 
 existing as (
