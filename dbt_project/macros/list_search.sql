@@ -11,6 +11,9 @@
 {% endmacro %}
 
 
+{% macro searched() %}{{ searched_columns() | join(', ') }}{% endmacro %}
+
+
 {% macro search_relation(suffix='') %}
     {{ return(api.Relation.create(schema=this.schema, identifier='open_search' ~ suffix)) }}
 {% endmacro %}
@@ -22,7 +25,7 @@
     {%- do run_query('drop table if exists ' ~ next) -%}
     {%- do run_query(
         'create table ' ~ next ~ ' with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, '
-        ~ 'autovacuum_analyze_scale_factor = 0.05) as select ' ~ searched_columns() | join(', ') ~ ' from ' ~ relation
+        ~ 'autovacuum_analyze_scale_factor = 0.05) as select ' ~ searched() ~ ' from ' ~ relation
         ~ ' where is_open'
     ) -%}
     {%- do run_query('create unique index on ' ~ next ~ ' (order_id)') -%}
@@ -60,14 +63,14 @@
     {%- set next = search_relation('_next') -%}
     {%- do run_query('delete from ' ~ next ~ ' where order_id in (select missed.order_id from missed)') -%}
     {%- do run_query(
-        'insert into ' ~ next ~ ' select ' ~ searched_columns() | join(', ') ~ ' from ' ~ relation
+        'insert into ' ~ next ~ ' select ' ~ searched() ~ ' from ' ~ relation
         ~ ' where is_open and order_id in (select missed.order_id from missed)'
     ) -%}
 {% endmacro %}
 
 
 {% macro searching_function() %}
-    {%- set columns = searched_columns() | join(', ') -%}
+    {%- set columns = searched() -%}
     {%- set updates = [] -%}
     {%- for column in searched_columns() if column != 'order_id' -%}
         {%- do updates.append(column ~ ' = excluded.' ~ column) -%}

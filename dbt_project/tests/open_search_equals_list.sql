@@ -2,13 +2,13 @@
 {{ config(severity='error', meta={'dagster': {'ref': {'name': 'order_list'}}}) }}
 
 with listed as (
-    select {{ searched_columns() | join(', ') }}
+    select {{ searched() }}
     from {{ ref('order_list') }}
     where is_open
 ),
 
 searched as (
-    select {{ searched_columns() | join(', ') }}
+    select {{ searched() }}
     from {{ ref('order_list').schema }}.open_search
 )
 
