@@ -111,7 +111,7 @@ def _together(browser: Browser, data: Dataset, console: str, process: psutil.Pro
             person = stack.enter_context(_signed_in(browser, data))
             pages.append(person.new_page())
             pages[-1].goto(console)
-            pages[-1].wait_for_function(_SHOWN)
+            pages[-1].wait_for_function(_SHOWN, timeout=_LIMIT_MS)
         time.sleep(_SETTLED_S)
         busy_from, began = process.cpu_times(), time.monotonic()
         time.sleep(_SETTLED_S)
