@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,11 +95,11 @@ def measure(folder: Path, load: str, orders: int, seed: int) -> dict[str, float]
     with database(settings) as found, _connections(found, settings) as connections:
         store = ObjectStore(settings.objects_location)
         _take_in_models(connections, store, sample)
-        with _refreshing(connections):
+        with _refreshing(connections) as working:
             seconds = {
                 "land_s": _timed(lambda: _land(connections, store, sample)),
                 "apply_s": _timed(lambda: _apply(connections)),
-                "list_s": _timed(lambda: _wait_for_list(connections)),
+                "list_s": _timed(lambda: _wait_for_list(connections, working)),
             }
         with connections.begin() as conn:
             return {
@@ -145,8 +145,8 @@ def _apply(connections: Engine) -> None:
 
 
 @contextmanager
-def _refreshing(connections: Engine) -> Iterator[None]:
-    """A refresher at work, as there is one whenever feeds come in."""
+def _refreshing(connections: Engine) -> Iterator[Future[None]]:
+    """A refresher at work, as there is one whenever feeds come in; it is over only when it failed."""
     stopping = threading.Event()
 
     def refresh() -> None:
@@ -156,19 +156,20 @@ def _refreshing(connections: Engine) -> Iterator[None]:
             if done.orders < refresher.BATCH:
                 stopping.wait(_REFRESH_PAUSE_S)
 
-    thread = threading.Thread(target=refresh)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join()
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        working = beside.submit(refresh)
+        try:
+            yield working
+        finally:
+            stopping.set()
 
 
-def _wait_for_list(connections: Engine) -> None:
+def _wait_for_list(connections: Engine, working: Future[None]) -> None:
     """Until no order waits to be listed."""
     waiting = 1
     while waiting:
+        if working.done():
+            working.result()
         time.sleep(_REFRESH_PAUSE_S / 2)
         with connections.begin() as conn:
             waiting = refresher.backlog(conn)

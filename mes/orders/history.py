@@ -120,8 +120,8 @@ lock table raw.shop_orders, raw.crm_orders, raw.crm_order_events, raw.legacy_sta
 in share mode
 """
 
-# Orders and items mark alike, some 10,000 marks apart, so the refresher would merge each new order twice. A pass ends
-# with its transaction, so of its own marks the newest says all.
+# Orders and items mark alike, some 10,000 marks apart, so the refresher would merge each new order twice. A batch
+# ends with its transaction, so of its own marks the newest says all.
 _ONE_MARK_EACH = """
 delete from ops.dirty_orders using (
     select mark_id, row_number() over (partition by order_id order by mark_id desc) as nth
