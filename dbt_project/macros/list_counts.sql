@@ -47,19 +47,7 @@
 
 
 {% macro count_by_trigger(relation) %}
-    {%- do run_query(counting_function()) -%}
-    {%- for moment, rows in {
-        'insert': 'new table as new_rows', 'update': 'old table as old_rows new table as new_rows',
-        'delete': 'old table as old_rows'
-    }.items() -%}
-        {%- do run_query(
-            'create or replace trigger count_' ~ moment ~ ' after ' ~ moment ~ ' on ' ~ relation ~ ' referencing '
-            ~ rows ~ ' for each statement execute function ' ~ this.schema ~ '.count_order_list()'
-        ) -%}
-    {%- endfor -%}
-    {%- do run_query(
-        'comment on function ' ~ this.schema ~ ".count_order_list() is '" ~ local_md5(counting_function()) ~ "'"
-    ) -%}
+    {%- do keep_by_triggers(relation, 'count', 'count_order_list', counting_function()) -%}
 {% endmacro %}
 
 
@@ -88,10 +76,7 @@
 {# After a run that merged what changed: what is counted may be another thing than before. #}
 {% macro ensure_counts() %}
     {%- if execute -%}
-        {%- set found = run_query(
-            "select obj_description(to_regprocedure('" ~ this.schema ~ ".count_order_list()'), 'pg_proc')"
-        ).columns[0][0] -%}
-        {%- if found != local_md5(counting_function()) -%}
+        {%- if not kept_by('count_order_list', counting_function()) -%}
             {%- do count_by_trigger(this) -%}
             {%- do run_query('select pg_advisory_xact_lock(' ~ var('refresh_lock') ~ ')') -%}
             {%- do replace_counts(counts_of(this)) -%}

@@ -43,18 +43,7 @@
     {%- endif -%}
     {%- do run_query('drop table if exists ' ~ search_relation()) -%}
     {%- do run_query('alter table ' ~ search_relation('_next') ~ ' rename to ' ~ search_relation().identifier) -%}
-    {%- do run_query(searching_function()) -%}
-    {%- for moment, rows in {'insert': 'new table as new_rows', 'update': 'new table as new_rows',
-        'delete': 'old table as old_rows'
-    }.items() -%}
-        {%- do run_query(
-            'create or replace trigger search_' ~ moment ~ ' after ' ~ moment ~ ' on ' ~ relation ~ ' referencing '
-            ~ rows ~ ' for each statement execute function ' ~ this.schema ~ '.keep_open_search()'
-        ) -%}
-    {%- endfor -%}
-    {%- do run_query(
-        'comment on function ' ~ this.schema ~ ".keep_open_search() is '" ~ local_md5(searching_function()) ~ "'"
-    ) -%}
+    {%- do keep_by_triggers(relation, 'search', 'keep_open_search', searching_function()) -%}
 {% endmacro %}
 
 
@@ -95,10 +84,7 @@
 {# After a run that merged what changed: what is searched may be made otherwise than before. #}
 {% macro ensure_search() %}
     {%- if execute -%}
-        {%- set found = run_query(
-            "select obj_description(to_regprocedure('" ~ this.schema ~ ".keep_open_search()'), 'pg_proc')"
-        ).columns[0][0] -%}
-        {%- if found != local_md5(searching_function()) -%}
+        {%- if not kept_by('keep_open_search', searching_function()) -%}
             {%- do run_query('select pg_advisory_xact_lock(' ~ var('refresh_lock') ~ ')') -%}
             {%- do build_search(this) -%}
             {%- do swap_search(this) -%}

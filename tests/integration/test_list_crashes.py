@@ -129,6 +129,24 @@ def test_a_list_that_is_filled_anew_is_never_empty_nor_behind(marts_engine: Engi
     assert_counted(marts_engine)
 
 
+def test_what_is_searched_and_counted_is_made_anew_when_it_is_made_otherwise(
+    marts_engine: Engine, tmp_path: Path
+) -> None:
+    """As after an update of the project that changes neither the list nor its view."""
+    with marts_engine.begin() as conn:
+        add_orders(conn, finished=20, opened=30)
+    drain(marts_engine)
+    with marts_engine.begin() as conn:
+        conn.execute(text("comment on function marts.keep_open_search() is 'of before'"))
+        conn.execute(text("comment on function marts.count_order_list() is 'of before'"))
+        conn.execute(text("delete from marts.open_search"))
+        conn.execute(text("delete from ops.list_counts"))
+    assert differences(marts_engine) == 30
+    _build(marts_engine, tmp_path, "--merge")
+    assert differences(marts_engine) == 0
+    assert_counted(marts_engine)
+
+
 def test_a_deleted_order_leaves_the_list(marts_engine: Engine) -> None:
     with marts_engine.begin() as conn:
         order_id = add_order(conn)
@@ -153,7 +171,11 @@ def test_my_change_waits_a_moment_for_dbt_rather_than_stay_unseen(marts_engine: 
 
 
 def _build_anew(engine: Engine, home: Path) -> None:
+    _build(engine, home, "--full")
+
+
+def _build(engine: Engine, home: Path, how: str) -> None:
     url = libpq_url(engine.url.render_as_string(hide_password=False))
     environment = {**os.environ, "MES_DATABASE_URL": url, "MES_HOME": str(home)}
-    argv = [sys.executable, "-m", "pipelines.build_read_models", "--full"]
+    argv = [sys.executable, "-m", "pipelines.build_read_models", how]
     subprocess.run(argv, cwd=REPOSITORY, env=environment, check=True, stdin=subprocess.DEVNULL, timeout=240)
