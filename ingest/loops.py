@@ -11,6 +11,7 @@ from mes.callers import idempotency
 from mes.clock import utc_now
 from mes.db.migrate import ensure_event_partitions
 from mes.dispatch import leases, sharing
+from mes.events import outbox
 from mes.lists import counts, refresher
 from mes.models import pending
 from mes.observability import metrics
@@ -74,6 +75,18 @@ class Refresh:
         with self._database.begin() as conn:
             refresher.flip_overdue(conn)
             ensure_event_partitions(conn, now.date(), (now + PARTITIONS_AHEAD).date())
+
+
+class Numbering:
+    """Gives committed events their positions, by which all others read them, a bus or not."""
+
+    def __init__(self, database: Engine) -> None:
+        self._database = database
+
+    def step(self) -> bool:
+        """Number one batch; gives whether there may be more."""
+        with self._database.begin() as conn:
+            return outbox.number(conn) >= outbox.NUMBERED_AT_ONCE
 
 
 class Dispatch:

@@ -18,12 +18,15 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from ingest import jobs, worker_http
-from ingest.loops import Dispatch, Refresh
+from ingest.loops import Dispatch, Numbering, Refresh
 from ingest.measuring import Bench
+from ingest.relaying import carriers
 from mes import config
 from mes.config import Settings
 from mes.db import engine
 from mes.errors import MesError
+from mes.events.carriers.carrier import BusUnavailable
+from mes.events.relay import Relay
 from mes.models import sandbox
 from mes.models.sandbox import Limits
 from mes.models.store import ObjectStore
@@ -40,10 +43,12 @@ log = structlog.get_logger(__name__)
 LONGEST_PAUSE_S = 10.0
 STEADY_S = 60.0  # after so long without a failure, the next pause is short again
 _DISPATCH_PAUSE_S = 0.5
+_RELAY_PAUSE_S, _RELAY_LONGEST_PAUSE_S = 0.05, 2.0  # a bus that is there again is used within seconds
 _MOST_DOUBLINGS = 10
 # jobs in hand at the word to stop are given this long; they are transactions, and other workers take them up again
 _GRACE_S = 5.0
-_ROLES = ("refresh", "pricing", "dispatch")
+_CONNECTIONS = 10  # each loop has one at a time
+_ROLES = ("refresh", "pricing", "dispatch", "relay")
 _AWAY = (DBAPIError, ConnectorException, PsycopgError)
 
 
@@ -54,6 +59,8 @@ class Role:
     name: str
     step: Callable[[], bool]
     pause_s: float
+    longest_pause_s: float = LONGEST_PAUSE_S
+    close: Callable[[], None] = lambda: None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,10 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stopping, heartbeat = threading.Event(), Heartbeat()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())
-    database = engine.connect(settings.database_url, application="mes-worker")
+    database = engine.connect(settings.database_url, application="mes-worker", pool_size=_CONNECTIONS)
     if "pricing" in names:
         _warm_up(database)
-    roles = [_role(name, settings, database, stopping, heartbeat) for name in names]
+    roles = [role for name in names for role in _roles(name, settings, database, stopping, heartbeat)]
     server = worker_http.start(
         settings.host,
         settings.worker_port,
@@ -106,13 +113,23 @@ def run(role: Role, stopping: threading.Event, beat: Callable[[], None]) -> None
             _tell(role, failures, error)
         else:
             failures = 0
-        stopping.wait(min(role.pause_s * 2 ** min(failures, _MOST_DOUBLINGS), LONGEST_PAUSE_S))
+        stopping.wait(min(role.pause_s * 2 ** min(failures, _MOST_DOUBLINGS), role.longest_pause_s))
+    _close(role)
     log.info("role stopped", role=role.name)
+
+
+def _close(role: Role) -> None:
+    try:
+        role.close()
+    except (MesError, *_AWAY) as error:
+        log.warning("role could not tidy up", role=role.name, error=type(error).__name__)
 
 
 def _tell(role: Role, failures: int, error: Exception) -> None:
     if isinstance(error, _AWAY):
         log.warning("database failed, trying again", role=role.name, failures=failures, error=_reason(error))
+    elif isinstance(error, BusUnavailable):
+        log.warning("bus failed, trying again", role=role.name, failures=failures, error=str(error))
     else:
         log.error("role failed, trying again", role=role.name, failures=failures, exc_info=error)
 
@@ -128,11 +145,20 @@ def _asked_roles(arguments: Sequence[str] | None) -> list[str]:
     return list(asked)
 
 
-def _role(name: str, settings: Settings, database: Engine, stopping: threading.Event, heartbeat: Heartbeat) -> Role:
+def _roles(
+    name: str, settings: Settings, database: Engine, stopping: threading.Event, heartbeat: Heartbeat
+) -> list[Role]:
+    """A role's loops: most have one; each carrier has its own, so that one bus that is away stops no other."""
     if name == "refresh":
-        return Role(name, Refresh(database).step, settings.refresh_interval_s)
+        return [Role(name, Refresh(database).step, settings.refresh_interval_s)]
     if name == "dispatch":
-        return Role(name, Dispatch(database).step, _DISPATCH_PAUSE_S)
+        return [Role(name, Dispatch(database).step, _DISPATCH_PAUSE_S)]
+    if name == "relay":
+        relays = [Relay(database, carrier) for carrier in carriers(settings)]
+        publishing = [
+            Role(f"relay-{each.name}", each.step, _RELAY_PAUSE_S, _RELAY_LONGEST_PAUSE_S, each.close) for each in relays
+        ]
+        return [Role(name, Numbering(database).step, _RELAY_PAUSE_S), *publishing]
     bench = Bench(database, ObjectStore(settings.objects_location), Limits.of(settings))
     url = libpq_url(settings.database_url or "")
 
@@ -140,7 +166,7 @@ def _role(name: str, settings: Settings, database: Engine, stopping: threading.E
         jobs.run(url, bench, stopping, partial(heartbeat.beat, name))
         return False
 
-    return Role(name, work_on_jobs, settings.refresh_interval_s)
+    return [Role(name, work_on_jobs, settings.refresh_interval_s)]
 
 
 def _warm_up(database: Engine) -> None:

@@ -86,6 +86,15 @@ class Settings(BaseSettings):
         description="How long a person stays signed in to the console at most, hours; two hours with no page open end "
         "it earlier.",
     )
+    nats_url: str | None = Field(
+        default=None,
+        description="NATS with JetStream to use instead of the embedded one: `nats://user:password@host:port`, several "
+        "servers of a cluster separated by commas.",
+    )
+    nats_port: Annotated[int, Field(ge=1, le=65535)] = Field(default=4222, description="Port of the embedded NATS.")
+    bus_kept_days: Annotated[float, Field(gt=0, le=3650)] = Field(
+        default=14.0, description="How long the bus keeps events for those who were away, days."
+    )
     refresh_interval_s: Annotated[float, Field(gt=0, le=60)] = Field(
         default=0.2, description="Pause of the list's refresher when nothing is dirty, seconds."
     )
@@ -133,6 +142,13 @@ class Settings(BaseSettings):
             raise ValueError("must start with postgresql://")
         if url is not None and not _names_a_database(url):
             raise ValueError("must name a database: postgresql://user:password@host:port/name")
+        return url
+
+    @field_validator("nats_url")
+    @classmethod
+    def _is_nats(cls, url: str | None) -> str | None:
+        if url is not None and not all(part.strip().startswith(("nats://", "tls://")) for part in url.split(",")):
+            raise ValueError("must start with nats:// or tls://")
         return url
 
     @property

@@ -411,11 +411,43 @@ outbox = Table(
     Column("sequence", Integer, nullable=False),
     Column("event", JSONB, nullable=False, comment="The CloudEvent as it will be published."),
     _now("created_at"),
-    Column("published_at", TIME),
+    Column(
+        "position",
+        BigInteger,
+        comment="In the order of commits, without gaps, given after the commit; null until then.",
+    ),
     UniqueConstraint("order_id", "sequence"),
-    Index("ix_outbox_unpublished", "outbox_id", postgresql_where=text("published_at is null")),
+    Index("uq_outbox_position", "position", unique=True),
+    Index(
+        "ix_outbox_source_position",
+        text("(event #>> '{data,order,source}')"),
+        "position",
+        postgresql_where=text("position is not null"),
+    ),
+    Index("ix_outbox_unnumbered", "outbox_id", postgresql_where=text("position is null")),
     schema=OPS,
     postgresql_with=LARGE_VACUUM,
+)
+
+carriers = Table(
+    "carriers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False, comment="Of the last event up to which it has carried all."),
+    Column("stream", Text, comment="Which stream of the bus holds them: made anew, it differs."),
+    Column("stream_sequence", BigInteger, comment="Up to which the stream was filled at the least."),
+    _now("changed_at"),
+    schema=OPS,
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("token", BigInteger, nullable=False, comment="Grows with each new holder."),
+    Column("until", TIME, nullable=False),
+    schema=OPS,
 )
 
 dirty_orders = Table(

@@ -101,25 +101,39 @@ def _refresh(conn: Connection) -> Samples:
 
 
 def _outbox(conn: Connection) -> Samples:
-    """By the partial index on what is not published."""
+    """By the partial index on what has no position yet, and how far each carrier is from the last position."""
     row = conn.execute(
         text("""
             select
                 (
                     select count(*) from (
-                        select from ops.outbox where published_at is null order by outbox_id limit :counted
+                        select from ops.outbox where position is null order by outbox_id limit :counted
                     ) as waiting
                 ) as waiting,
                 (
                     select extract(epoch from clock_timestamp() - created_at)
-                    from ops.outbox where published_at is null order by outbox_id limit 1
+                    from ops.outbox where position is null order by outbox_id limit 1
                 ) as oldest_s
         """),
         {"counted": COUNTED},
     ).one()
+    carriers = conn.execute(
+        text("""
+            select
+                carriers.name, greatest(numbered.position - carriers.position, 0) as behind,
+                (
+                    select extract(epoch from clock_timestamp() - created_at) from ops.outbox
+                    where outbox.position > carriers.position order by outbox.position limit 1
+                ) as oldest_s
+            from ops.carriers cross join (select position from ops.carriers where name = 'outbox') as numbered
+            where carriers.name <> 'outbox'
+        """)
+    ).all()
     return [
         ("mes_outbox_events_waiting", (), float(row.waiting)),
         ("mes_outbox_oldest_age_seconds", (), _age(row.oldest_s)),
+        *(("mes_carrier_events_waiting", (carrier.name,), float(carrier.behind)) for carrier in carriers),
+        *(("mes_carrier_oldest_age_seconds", (carrier.name,), _age(carrier.oldest_s)) for carrier in carriers),
     ]
 
 
@@ -200,8 +214,14 @@ GROUPS = (
     Group(
         "outbox",
         (
-            Gauge("mes_outbox_events_waiting", f"Events that are not published yet, up to {COUNTED:,}."),
+            Gauge("mes_outbox_events_waiting", f"Events that have no position yet, up to {COUNTED:,}."),
             Gauge("mes_outbox_oldest_age_seconds", "How long the oldest of them has waited; 0 without any."),
+            Gauge("mes_carrier_events_waiting", "Events that a carrier has still to carry.", ("carrier",)),
+            Gauge(
+                "mes_carrier_oldest_age_seconds",
+                "How long ago the first of them happened; 0 without any.",
+                ("carrier",),
+            ),
         ),
         _outbox,
     ),

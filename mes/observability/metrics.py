@@ -1,7 +1,7 @@
 """Counts and times what this process does, for Prometheus; what is true of the database is `database_gauges`."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -68,6 +68,14 @@ _refresh_duration = Histogram(
 _refresh_lag = Histogram(
     "mes_refresh_lag_seconds",
     "Time from an order's change to its being merged into the order list.",
+    buckets=_LAG_BUCKETS_S,
+    registry=REGISTRY,
+)
+_published = Counter("mes_published_events_total", "Events that a bus has taken.", ["carrier"], registry=REGISTRY)
+_publishing_lag = Histogram(
+    "mes_publishing_lag_seconds",
+    "Time from the transaction that an event is of to its being on the bus.",
+    ["carrier"],
     buckets=_LAG_BUCKETS_S,
     registry=REGISTRY,
 )
@@ -162,6 +170,13 @@ def observe_refresh(orders: int, seconds: float, lags_s: Iterable[float] = ()) -
     _refresh_duration.observe(seconds)
     for lag_s in lags_s:
         _refresh_lag.observe(max(lag_s, 0.0))
+
+
+def observe_publishing(carrier: str, lags_s: Sequence[float]) -> None:
+    """Count events that a bus has taken: for each, the seconds since it happened."""
+    _published.labels(carrier).inc(len(lags_s))
+    for lag_s in lags_s:
+        _publishing_lag.labels(carrier).observe(max(lag_s, 0.0))
 
 
 def observe_action(action: str, outcome: ActionOutcome) -> None:

@@ -11,10 +11,11 @@ from mes.runtime.location import Database
 DAGSTER_STORAGE_URL = "MES_DAGSTER_STORAGE_URL"  # read by dagster.yaml
 
 
-def environment(settings: Settings, database: Database) -> dict[str, str]:
-    """What child processes need beside ours: all settings, and the database that we resolved, so none starts one."""
+def environment(settings: Settings, database: Database, bus_url: str | None = None) -> dict[str, str]:
+    """What child processes need beside ours: all settings, and the database and the bus that we resolved."""
     return {
         **config.environment(settings),
+        **({config.variable("nats_url"): bus_url} if bus_url is not None else {}),
         "MES_DATABASE_URL": database.libpq_url,
         "MES_DAGSTER_DATABASE_URL": database.dagster_libpq_url,
         DAGSTER_STORAGE_URL: database.dagster_url,

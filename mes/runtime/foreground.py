@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mes import config
 from mes.config import Settings
-from mes.runtime import embedded, leash, paths
+from mes.runtime import bus_server, embedded, leash, paths
 from mes.runtime.environment import environment, prepare_dagster_home
 
 _STOP_S = 10.0
@@ -25,7 +25,7 @@ def run(argv: Sequence[str], settings: Settings, **changes: str) -> int:
         process = subprocess.Popen(
             leash.command(argv, signal.SIGTERM),
             cwd=root,
-            env={**os.environ, **environment(settings, database), **changes},
+            env={**os.environ, **environment(settings, database, bus_server.found(settings)), **changes},
             stdin=subprocess.DEVNULL,
         )
         try:

@@ -1,5 +1,6 @@
 """Finds the repository that this installation runs from, since the console, dbt and Dagster start from its folders."""
 
+import sys
 from pathlib import Path
 
 from mes.errors import MesError
@@ -28,3 +29,8 @@ def require_repository() -> Path:
             "`make setup` in the repository does that."
         )
     return ROOT
+
+
+def script(name: str) -> Path:
+    """A program of this environment, whether or not that is activated."""
+    return Path(sys.executable).with_name(name)

@@ -1,9 +1,10 @@
 """Names the programs that make up the system, each as the command that starts it; `mes` imports none of them."""
 
 import sys
-from pathlib import Path
 
-ROLES = ("refresh", "pricing", "dispatch")
+from mes.runtime import paths
+
+ROLES = ("refresh", "pricing", "dispatch", "relay")
 DEFAULT_ROLES = ",".join(ROLES)
 
 
@@ -27,15 +28,10 @@ def console(host: str, port: int) -> list[str]:
 
 def dagster_webserver(host: str, port: int) -> list[str]:
     """Dagster's UI."""
-    argv = [_script("dagster-webserver"), "-m", "pipelines.definitions", "-h", host, "-p", str(port)]
+    argv = [str(paths.script("dagster-webserver")), "-m", "pipelines.definitions", "-h", host, "-p", str(port)]
     return [*argv, "--log-format", "json"]
 
 
 def dagster_daemon() -> list[str]:
     """What runs Dagster's schedules, sensors and queued runs; there must be one only."""
-    return [_script("dagster-daemon"), "run", "-m", "pipelines.definitions", "--log-format", "json"]
-
-
-def _script(name: str) -> str:
-    """A console script of this environment, whether or not that is activated."""
-    return str(Path(sys.executable).with_name(name))
+    return [str(paths.script("dagster-daemon")), "run", "-m", "pipelines.definitions", "--log-format", "json"]

@@ -1,4 +1,4 @@
-"""Runs the whole system on this machine: migrates, then supervises API, worker, console and Dagster."""
+"""Runs the whole system on this machine: migrates, then supervises bus, API, worker, console and Dagster."""
 
 import os
 import signal
@@ -9,13 +9,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
 from mes import config
 from mes.config import Settings
 from mes.errors import MesError
-from mes.runtime import embedded, leash, paths, ports, programs, run_marker, run_state, watchdog
+from mes.runtime import bus_server, embedded, leash, paths, ports, programs, run_marker, run_state, watchdog
 from mes.runtime.embedded import EmbeddedPostgres
 from mes.runtime.environment import environment, prepare_dagster_home
 from mes.runtime.location import Database
@@ -74,7 +75,7 @@ def prepare(settings: Settings, database: Database) -> None:
 def serve(
     settings: Settings, database: Database, on_ready: Callable[[Addresses], None] = lambda _addresses: None
 ) -> None:
-    """Supervise API, worker, console and Dagster on a prepared database until SIGINT or SIGTERM.
+    """Supervise bus, API, worker, console and Dagster on a prepared database until SIGINT or SIGTERM.
 
     Call it in the main thread; `database` stays the caller's to close.
 
@@ -111,15 +112,23 @@ def plan(settings: Settings, database: Database) -> tuple[Addresses, list[Proces
         "console": settings.console_port,
         "dagster": settings.dagster_port,
         "worker": settings.worker_port,
+        **({"nats": settings.nats_port} if settings.nats_url is None else {}),
     }
     chosen: dict[str, int] = {}
     for name, port in wanted.items():
         chosen[name] = ports.free(settings.host, port, taken=frozenset(chosen.values()))
-    urls = {name: ports.url(settings.host, port) for name, port in chosen.items()}
+    bus_url = settings.nats_url or bus_server.prepare(settings.home, chosen["nats"])
+    urls = {name: ports.url(settings.host, port) for name, port in chosen.items() if name != "nats"}
     notes = tuple(
         f"Port {wanted[name]} is taken; {name} uses {got}." for name, got in chosen.items() if got != wanted[name]
     )
-    return Addresses(**urls, notes=notes), _specs(settings.host, chosen, urls, environment(settings, database))
+    env = environment(settings, database, bus_url)
+    bus = [] if settings.nats_url is not None else [_bus(settings.home, bus_url)]
+    return Addresses(**urls, notes=notes), [*bus, *_specs(settings.host, chosen, urls, env)]
+
+
+def _bus(home: Path, url: str) -> ProcessSpec:
+    return ProcessSpec("nats", bus_server.command(home), ready=lambda: bus_server.answers(url))
 
 
 def _specs(host: str, port: dict[str, int], url: dict[str, str], env: dict[str, str]) -> list[ProcessSpec]:

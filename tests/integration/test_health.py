@@ -117,19 +117,25 @@ def test_the_age_of_a_mark_is_that_of_the_oldest_waiting(marts_engine: Engine) -
     assert 90 <= (gauge(samples, "mes_refresh_oldest_mark_age_seconds") or 0) < 95
 
 
-def test_what_is_published_no_longer_waits(engine: Engine) -> None:
+def test_an_event_waits_for_its_position_and_then_for_each_carrier(engine: Engine) -> None:
     with engine.begin() as conn:
-        for sequence, age_s, published in ((1, 500, True), (2, 60, False), (3, 20, False)):
+        for sequence, age_s, position in ((1, 500, 1), (2, 60, None), (3, 20, None), (4, 400, 2)):
             conn.execute(
                 text("""
-                    insert into ops.outbox (order_id, sequence, event, created_at, published_at)
-                    values (:id, :sequence, '{}', now() - :age, case when :published then now() end)
+                    insert into ops.outbox (order_id, sequence, event, created_at, position)
+                    values (:id, :sequence, '{}', now() - :age, :position)
                 """),
-                {"id": UUID(int=7), "sequence": sequence, "age": timedelta(seconds=age_s), "published": published},
+                {"id": UUID(int=7), "sequence": sequence, "age": timedelta(seconds=age_s), "position": position},
             )
+        conn.execute(text("update ops.carriers set position = 2"))
+        conn.execute(text("insert into ops.carriers (name, position) values ('slow', 1), ('quick', 2)"))
     samples = scraped(url(engine))
     assert gauge(samples, "mes_outbox_events_waiting") == 2
     assert 60 <= (gauge(samples, "mes_outbox_oldest_age_seconds") or 0) < 65
+    assert gauge(samples, "mes_carrier_events_waiting", carrier="slow") == 1
+    assert 400 <= (gauge(samples, "mes_carrier_oldest_age_seconds", carrier="slow") or 0) < 405
+    assert gauge(samples, "mes_carrier_events_waiting", carrier="quick") == 0
+    assert gauge(samples, "mes_carrier_oldest_age_seconds", carrier="quick") == 0
 
 
 def test_jobs_wait_by_queue_since_their_turn(engine: Engine) -> None:

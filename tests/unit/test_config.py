@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner
@@ -138,15 +139,16 @@ def test_an_installation_without_its_repository_is_told_so(monkeypatch: pytest.M
 def test_supervised_processes_get_the_resolved_database_and_ports_of_their_own(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
-        ports = dict.fromkeys(("api_port", "console_port", "dagster_port", "worker_port"), taken)
+        ports = dict.fromkeys(("api_port", "console_port", "dagster_port", "worker_port", "nats_port"), taken)
         settings = Settings(home=tmp_path / "home", **ports)
         databases = Database("postgresql://a@/mes?host=/run/x", "postgresql://a@/mes_dagster?host=/run/x")
         addresses, specs = up.plan(settings, databases)
     urls = {addresses.api, addresses.console, addresses.dagster, addresses.worker}
     assert len(urls | {f"http://127.0.0.1:{taken}"}) == 5
     assert all(str(taken) in note for note in addresses.notes)
-    assert [spec.name for spec in specs] == ["worker", "api", "console", "dagster", "dagster-daemon"]
-    for spec in specs:
+    assert [spec.name for spec in specs] == ["nats", "worker", "api", "console", "dagster", "dagster-daemon"]
+    for spec in specs[1:]:
+        assert urlsplit(spec.env["MES_NATS_URL"]).port not in (None, taken)
         assert spec.env["MES_DATABASE_URL"] == databases.libpq_url
         assert spec.env["MES_DAGSTER_STORAGE_URL"] == "postgresql+psycopg2://a@/mes_dagster?host=/run/x"
         assert spec.env["MES_HOME"] == str(tmp_path / "home")

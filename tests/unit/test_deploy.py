@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = {name: service for name, service in SERVICES.items() if name != "postgres"}
+OURS = {name: service for name, service in SERVICES.items() if name not in {"postgres", "nats"}}
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 PORTS = {"api": "api_port", "worker": "worker_port", "console": "console_port", "dagster": "dagster_port"}
 # of the machine: the embedded server's are for a small one too, and compose says that they may differ
