@@ -18,14 +18,16 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from ingest import jobs, worker_http
+from ingest.buses import carriers, receivers
 from ingest.loops import Dispatch, Numbering, Refresh
 from ingest.measuring import Bench
-from ingest.relaying import carriers
+from ingest.receiving import Apply, Receive
 from mes import config
 from mes.config import Settings
 from mes.db import engine
 from mes.errors import MesError
 from mes.events.carriers.carrier import BusUnavailable
+from mes.events.carriers.receiver import Receiver
 from mes.events.relay import Relay
 from mes.models import sandbox
 from mes.models.sandbox import Limits
@@ -43,12 +45,13 @@ log = structlog.get_logger(__name__)
 LONGEST_PAUSE_S = 10.0
 STEADY_S = 60.0  # after so long without a failure, the next pause is short again
 _DISPATCH_PAUSE_S = 0.5
+_INBOX_PAUSE_S = 0.1
 _RELAY_PAUSE_S, _RELAY_LONGEST_PAUSE_S = 0.05, 2.0  # a bus that is there again is used within seconds
 _MOST_DOUBLINGS = 10
 # jobs in hand at the word to stop are given this long; they are transactions, and other workers take them up again
 _GRACE_S = 5.0
 _CONNECTIONS = 10  # each loop has one at a time
-_ROLES = ("refresh", "pricing", "dispatch", "relay")
+_ROLES = ("refresh", "pricing", "dispatch", "relay", "inbox")
 _AWAY = (DBAPIError, ConnectorException, PsycopgError)
 
 
@@ -118,6 +121,11 @@ def run(role: Role, stopping: threading.Event, beat: Callable[[], None]) -> None
     log.info("role stopped", role=role.name)
 
 
+def _close_all(buses: Sequence[Receiver]) -> None:
+    for bus in buses:
+        bus.close()
+
+
 def _close(role: Role) -> None:
     try:
         role.close()
@@ -159,6 +167,20 @@ def _roles(
             Role(f"relay-{each.name}", each.step, _RELAY_PAUSE_S, _RELAY_LONGEST_PAUSE_S, each.close) for each in relays
         ]
         return [Role(name, Numbering(database).step, _RELAY_PAUSE_S), *publishing]
+    if name == "inbox":
+        listening = receivers(settings)
+        receiving = [
+            Role(
+                f"inbox-{each.name}-{each.sender}",
+                Receive(database, each).step,
+                _RELAY_PAUSE_S,
+                _RELAY_LONGEST_PAUSE_S,
+                each.close,
+            )
+            for each in listening
+        ]
+        asking = receivers(settings)
+        return [Role(name, Apply(database, asking).step, _INBOX_PAUSE_S, close=partial(_close_all, asking)), *receiving]
     bench = Bench(database, ObjectStore(settings.objects_location), Limits.of(settings))
     url = libpq_url(settings.database_url or "")
 

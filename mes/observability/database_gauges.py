@@ -137,6 +137,44 @@ def _outbox(conn: Connection) -> Samples:
     ]
 
 
+def _inbox(conn: Connection) -> Samples:
+    """By the partial indexes on what is due, missing or parked."""
+    row = conn.execute(
+        text("""
+            select
+                (
+                    select count(*) from (
+                        select from ops.inbox_orders where due_at <= clock_timestamp() limit :counted
+                    ) as due
+                ) as due,
+                (
+                    select extract(epoch from clock_timestamp() - min(due_at))
+                    from ops.inbox_orders where due_at <= clock_timestamp()
+                ) as due_s,
+                (
+                    select count(*) from ops.inbox_orders where gap_since < clock_timestamp() - interval '5 seconds'
+                ) as gaps,
+                (
+                    select extract(epoch from clock_timestamp() - min(gap_since))
+                    from ops.inbox_orders where gap_since is not null
+                ) as gap_s,
+                (select count(*) from ops.inbox_orders where parked_at is not null) as parked,
+                (
+                    select count(*) from ops.rejected_messages where received_at > now() - interval '1 day'
+                ) as unreadable
+        """),
+        {"counted": COUNTED},
+    ).one()
+    return [
+        ("mes_inbox_due_orders", (), float(row.due)),
+        ("mes_inbox_oldest_due_age_seconds", (), _age(row.due_s)),
+        ("mes_inbox_gaps", (), float(row.gaps)),
+        ("mes_inbox_oldest_gap_age_seconds", (), _age(row.gap_s)),
+        ("mes_inbox_parked_orders", (), float(row.parked)),
+        ("mes_inbox_unreadable_messages", (), float(row.unreadable)),
+    ]
+
+
 def _queues(conn: Connection) -> Samples:
     """Reads waiting and running jobs, by procrastinate's index on them; a retried job waits since its turn came."""
     rows = conn.execute(
@@ -224,6 +262,18 @@ GROUPS = (
             ),
         ),
         _outbox,
+    ),
+    Group(
+        "inbox",
+        (
+            Gauge("mes_inbox_due_orders", f"Orders whose events can be looked at now, up to {COUNTED:,}."),
+            Gauge("mes_inbox_oldest_due_age_seconds", "How long the first of them has been due; 0 without any."),
+            Gauge("mes_inbox_gaps", "Orders of which an event has been missing for more than five seconds."),
+            Gauge("mes_inbox_oldest_gap_age_seconds", "For how long, of the first of them; 0 without any."),
+            Gauge("mes_inbox_parked_orders", "Orders whose next event a person has to look at."),
+            Gauge("mes_inbox_unreadable_messages", "Messages that were set aside in the last day."),
+        ),
+        _inbox,
     ),
     Group(
         "queues",

@@ -79,6 +79,13 @@ _publishing_lag = Histogram(
     buckets=_LAG_BUCKETS_S,
     registry=REGISTRY,
 )
+_received = Counter(
+    "mes_received_events_total",
+    "Messages of shop and CRM, by what they were.",
+    ["sender", "carrier", "kind"],
+    registry=REGISTRY,
+)
+_applied = Counter("mes_applied_events_total", "Events of shop and CRM that changed an order.", registry=REGISTRY)
 _actions = Counter(
     "mes_console_actions_total", "Actions of people in the console.", ["action", "outcome"], registry=REGISTRY
 )
@@ -177,6 +184,18 @@ def observe_publishing(carrier: str, lags_s: Sequence[float]) -> None:
     _published.labels(carrier).inc(len(lags_s))
     for lag_s in lags_s:
         _publishing_lag.labels(carrier).observe(max(lag_s, 0.0))
+
+
+def observe_received(sender: str, carrier: str, new: int, repeated: int, unreadable: int) -> None:
+    """Count messages that a bus has brought."""
+    for kind, number in (("new", new), ("repeated", repeated), ("unreadable", unreadable)):
+        if number:
+            _received.labels(sender, carrier, kind).inc(number)
+
+
+def observe_applied(events: int) -> None:
+    """Count events that changed an order."""
+    _applied.inc(events)
 
 
 def observe_action(action: str, outcome: ActionOutcome) -> None:

@@ -52,6 +52,15 @@ class NewEvent:
     actor: Actor
     reason: str | None = None
     data: Mapping[str, object] | None = None
+    source_event_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a sender's own event says of a move: its id there, and when it happened there."""
+
+    event_id: str
+    occurred_at: datetime
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,9 @@ with changed as (
     returning {_COLUMNS}
 ), recorded as (
     insert into ops.order_events
-        (order_id, sequence, type, occurred_at, system, actor, reason, live, data)
-    select order_id, version, :type, :occurred_at, :system, :actor, :reason, true, cast(:data as jsonb)
+        (order_id, sequence, type, occurred_at, system, actor, reason, live, source_event_id, data)
+    select
+        order_id, version, :type, :occurred_at, :system, :actor, :reason, true, :source_event_id, cast(:data as jsonb)
     from changed
 ), told as (
     insert into ops.outbox (order_id, sequence, event)
@@ -91,6 +92,7 @@ def change(conn: Connection, before: Order, after: Order, event: NewEvent) -> Or
             "system": event.actor.system.value,
             "actor": event.actor.name,
             "reason": event.reason,
+            "source_event_id": event.source_event_id,
             "data": json.dumps(event.data) if event.data is not None else None,
         },
     ).one_or_none()

@@ -9,7 +9,7 @@ from mes.clock import Clock, utc_now
 from mes.jobs import queue
 from mes.orders import life, repository
 from mes.orders.life import EventType, Status, System
-from mes.orders.model import Actor, IllegalTransition, NewEvent, Order, OrderHeld, ReasonMissing, VersionConflict
+from mes.orders.model import Actor, IllegalTransition, NewEvent, Order, OrderHeld, ReasonMissing, Told, VersionConflict
 
 
 def transition(
@@ -20,9 +20,13 @@ def transition(
     *,
     reason: str | None = None,
     expected_version: int | None = None,
+    told: Told | None = None,
     clock: Clock = utc_now,
 ) -> Order:
     """Move one order and record the event, in the caller's transaction.
+
+    With `told`, the event carries the time and the id that its sender gave it; the order stands there from now on all
+    the same.
 
     Raises:
         NoSuchOrder: there is none with this id.
@@ -43,7 +47,9 @@ def transition(
     moved = replace(order, status=to, status_since=now, lease_until=None)  # work has begun: the claim stays
     if to in life.FINISHED_STATUSES:  # nothing is left to hold, nor to work on
         moved = replace(moved, hold_reason=None, held_by=None, held_since=None, claimed_by=None)
-    changed = repository.change(conn, order, moved, NewEvent(to, now, by, reason))
+    occurred_at, event_id = (told.occurred_at, told.event_id) if told is not None else (now, None)
+    event = NewEvent(to, occurred_at, by, reason, source_event_id=event_id)
+    changed = repository.change(conn, order, moved, event)
     if to is Status.SUBMITTED:
         queue.price_order(conn, order_id)
     return changed

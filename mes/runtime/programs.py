@@ -4,7 +4,7 @@ import sys
 
 from mes.runtime import paths
 
-ROLES = ("refresh", "pricing", "dispatch", "relay")
+ROLES = ("refresh", "pricing", "dispatch", "relay", "inbox")
 DEFAULT_ROLES = ",".join(ROLES)
 
 

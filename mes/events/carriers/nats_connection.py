@@ -23,7 +23,7 @@ OUT_STREAM = "MES"
 ANSWER_S = 5.0
 """Whoever has not answered by then counts as away."""
 
-_CONNECT_S = 2
+_CONNECT_S, _PAUSE_S = 2, 0.1
 _PING_S, _PINGS_MISSED = 2, 2
 _Given = TypeVar("_Given")
 Work = Callable[[JetStreamContext], Awaitable[_Given]]
@@ -56,6 +56,8 @@ class NatsConnection:
         self._opened = start_blocking_portal()
         self._portal: BlockingPortal = self._opened.__enter__()
         self._client: Client | None = None
+        self.generation = 0
+        """Grows with each connection: what belonged to an earlier one is gone with it."""
 
     def run(self, work: Work[_Given], *, anew: bool = False) -> _Given:
         """Do something with JetStream, and wait for it.
@@ -91,14 +93,17 @@ class NatsConnection:
                 raise ConnectionClosedError
             await self._drop()
             self._client = await nats.connect(
-                self._url,
+                [server.strip() for server in self._url.split(",")],
                 name=self._name,
                 allow_reconnect=False,
                 connect_timeout=_CONNECT_S,
+                max_reconnect_attempts=1,  # it goes for the first connection, too: 60 times by default, two minutes
+                reconnect_time_wait=_PAUSE_S,
                 ping_interval=_PING_S,
                 max_outstanding_pings=_PINGS_MISSED,
                 error_cb=_quiet,
             )
+            self.generation += 1
         return self._client
 
     async def _drop(self) -> None:
