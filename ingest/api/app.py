@@ -16,7 +16,7 @@ from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from ingest.api import machines, models, openapi, orders, problems, quotes
+from ingest.api import events, machines, models, openapi, orders, problems, quotes
 from ingest.api.calls import Backend
 from ingest.api.orders import Transition
 from ingest.api.uploads import Bench
@@ -61,7 +61,7 @@ def create(settings: Settings, *, clock: Clock = utc_now) -> ASGIApp:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    routers = (models.router, quotes.router, orders.router, machines.router)
+    routers = (models.router, quotes.router, orders.router, events.router, machines.router)
     for router in routers:
         app.include_router(router)
     app.state.backend = backend

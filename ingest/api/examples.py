@@ -205,6 +205,25 @@ EVENTS: dict[str, Any] = {
         }
     ]
 }
+CLOUD_EVENT: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": f"{ORDER_ID}/1",
+    "type": "mes.order.submitted.v1",
+    "source": "/mes",
+    "subject": ORDER_ID,
+    "time": "2026-11-22T08:16:00.000000Z",
+    "datacontenttype": "application/json",
+    "sequence": "1",
+    "data": {
+        "order": {"order_id": ORDER_ID, "source": "brilliant-rings", "external_id": "B-10482"},
+        "status": "SUBMITTED",
+        "version": 1,
+        "held": False,
+        "system": "shop",
+        "actor": "Brilliant Rings",
+    },
+}
+FEED_PAGE: dict[str, Any] = {"events": [CLOUD_EVENT], "next_after": "WyJicmlsbGlhbnQtcmluZ3MiLCA0MTdd"}
 HEALTHY: dict[str, Any] = {"ok": True, "checks": [{"name": "process", "ok": True, "detail": "answers"}]}
 UNREADY: dict[str, Any] = {
     "ok": False,

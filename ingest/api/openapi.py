@@ -69,6 +69,7 @@ _TAGS = [
     {"name": "models", "description": "3D models, named by the SHA-256 of their bytes."},
     {"name": "quotes", "description": "Prices with their breakdown, frozen."},
     {"name": "orders", "description": "Orders, their moves and their history."},
+    {"name": "events", "description": "What happened to all orders that you may see, one after the other."},
     {"name": "machines", "description": "For whoever runs the workshop's machines."},
 ]
 

@@ -10,9 +10,11 @@ from mes.errors import MesError
 from mes.runtime import orderly_end
 from mes.runtime.cli import (
     bench,
+    bus,
     db,
     demo,
     doctor,
+    events,
     generate,
     keys,
     logs,
@@ -63,7 +65,7 @@ def main(
 # one line per module that has `register(app)`; the order is that of `mes --help`
 for _module in (
     *(demo, generate, up, programs, users, keys, quote),
-    *(requote, rates, reprice, logs, doctor, settings, db, bench),
+    *(requote, rates, reprice, events, bus, logs, doctor, settings, db, bench),
 ):
     _module.register(app)
 

@@ -79,7 +79,9 @@ def test_every_call_is_described(document: dict[str, Any]) -> None:
             assert any("examples" in content for content in operation["requestBody"]["content"].values()), where
         for parameter in operation.get("parameters", ()):
             assert parameter["description"], where
-            assert {"example", "examples"} & parameter.keys() or parameter["name"] in {"cursor", "source"}, where
+            assert {"example", "examples"} & parameter.keys() or parameter["name"] in {"after", "cursor", "source"}, (
+                where
+            )
 
 
 def test_examples_are_what_they_exemplify(document: dict[str, Any]) -> None:
