@@ -29,6 +29,9 @@ from mes.errors import MesError
 from mes.events.carriers.carrier import BusUnavailable
 from mes.events.carriers.receiver import Receiver
 from mes.events.relay import Relay
+from mes.events.webhooks.calling import Calls
+from mes.events.webhooks.fanout import WebhookFanout
+from mes.events.webhooks.sending import Sender
 from mes.models import sandbox
 from mes.models.sandbox import Limits
 from mes.models.store import ObjectStore
@@ -51,7 +54,7 @@ _MOST_DOUBLINGS = 10
 # jobs in hand at the word to stop are given this long; they are transactions, and other workers take them up again
 _GRACE_S = 5.0
 _CONNECTIONS = 10  # each loop has one at a time
-_ROLES = ("refresh", "pricing", "dispatch", "relay", "inbox")
+_ROLES = ("refresh", "pricing", "dispatch", "relay", "inbox", "webhooks")
 _AWAY = (DBAPIError, ConnectorException, PsycopgError)
 
 
@@ -167,6 +170,18 @@ def _roles(
             Role(f"relay-{each.name}", each.step, _RELAY_PAUSE_S, _RELAY_LONGEST_PAUSE_S, each.close) for each in relays
         ]
         return [Role(name, Numbering(database).step, _RELAY_PAUSE_S), *publishing]
+    if name == "webhooks":
+        fanout = Relay(database, WebhookFanout(database))
+        sender = Sender(database, partial(Calls, loopback=settings.webhook_loopback))
+
+        def send() -> bool:
+            sender.run(stopping, partial(heartbeat.beat, name))
+            return False
+
+        return [
+            Role(name, send, _DISPATCH_PAUSE_S),
+            Role("webhooks-fanout", fanout.step, _RELAY_PAUSE_S, _RELAY_LONGEST_PAUSE_S, fanout.close),
+        ]
     if name == "inbox":
         listening = receivers(settings)
         receiving = [

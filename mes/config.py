@@ -95,6 +95,10 @@ class Settings(BaseSettings):
     bus_kept_days: Annotated[float, Field(gt=0, le=3650)] = Field(
         default=14.0, description="How long the bus keeps events for those who were away, days."
     )
+    webhook_loopback: bool = Field(
+        default=False,
+        description="Whether webhooks may call this machine, by plain HTTP too; for trying things out only.",
+    )
     refresh_interval_s: Annotated[float, Field(gt=0, le=60)] = Field(
         default=0.2, description="Pause of the list's refresher when nothing is dirty, seconds."
     )

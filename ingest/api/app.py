@@ -16,10 +16,11 @@ from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from ingest.api import events, machines, models, openapi, orders, problems, quotes
+from ingest.api import events, machines, models, openapi, orders, problems, quotes, webhooks
 from ingest.api.calls import Backend
 from ingest.api.orders import Transition
 from ingest.api.uploads import Bench
+from ingest.api.webhook_shapes import NewWebhook
 from ingest.request_metrics import RequestMetrics
 from mes.clock import Clock, utc_now
 from mes.config import Settings
@@ -61,7 +62,7 @@ def create(settings: Settings, *, clock: Clock = utc_now) -> ASGIApp:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    routers = (models.router, quotes.router, orders.router, events.router, machines.router)
+    routers = (models.router, quotes.router, orders.router, events.router, webhooks.router, machines.router)
     for router in routers:
         app.include_router(router)
     app.state.backend = backend
@@ -70,7 +71,7 @@ def create(settings: Settings, *, clock: Clock = utc_now) -> ASGIApp:
     )
     problems.install(app)
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    openapi.install(app, routes, bodies=(QuoteRequest, NewOrder, Transition))
+    openapi.install(app, routes, bodies=(QuoteRequest, NewOrder, Transition, NewWebhook))
     return RequestMetrics(app)
 
 

@@ -224,6 +224,41 @@ CLOUD_EVENT: dict[str, Any] = {
     },
 }
 FEED_PAGE: dict[str, Any] = {"events": [CLOUD_EVENT], "next_after": "WyJicmlsbGlhbnQtcmluZ3MiLCA0MTdd"}
+WEBHOOK_ID = "019ac2f5-1c2d-7e1a-b5c4-7b1f3f0a9d21"
+NEW_WEBHOOK: dict[str, Any] = {"url": "https://shop.example/hooks/mes"}
+NARROW_WEBHOOK: dict[str, Any] = {
+    "url": "https://shop.example/hooks/shipping",
+    "event_types": ["mes.order.shipped.v1", "mes.order.cancelled.v1"],
+}
+WEBHOOK: dict[str, Any] = NEW_WEBHOOK | {
+    "webhook_id": WEBHOOK_ID,
+    "event_types": None,
+    "created_at": "2026-11-22T08:15:00Z",
+    "disabled_at": None,
+    "disabled_reason": None,
+}
+CREATED_WEBHOOK: dict[str, Any] = WEBHOOK | {"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"}
+WEBHOOK_LIST: dict[str, Any] = {"webhooks": [WEBHOOK]}
+WEBHOOK_SECRET: dict[str, Any] = {
+    "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+    "old_used_until": "2026-11-23T08:15:00Z",
+}
+DELIVERY: dict[str, Any] = {
+    "delivery_id": 417,
+    "order_id": ORDER_ID,
+    "sequence": 1,
+    "event_type": "mes.order.submitted.v1",
+    "state": "waiting",
+    "attempts": 1,
+    "next_at": "2026-11-22T08:16:07Z",
+    "created_at": "2026-11-22T08:16:01Z",
+    "finished_at": None,
+    "last_at": "2026-11-22T08:16:02Z",
+    "last_status": 503,
+    "last_error": None,
+    "last_duration_ms": 12.5,
+}
+DELIVERY_PAGE: dict[str, Any] = {"deliveries": [DELIVERY], "next_cursor": None}
 HEALTHY: dict[str, Any] = {"ok": True, "checks": [{"name": "process", "ok": True, "detail": "answers"}]}
 UNREADY: dict[str, Any] = {
     "ok": False,

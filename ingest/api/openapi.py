@@ -70,6 +70,7 @@ _TAGS = [
     {"name": "quotes", "description": "Prices with their breakdown, frozen."},
     {"name": "orders", "description": "Orders, their moves and their history."},
     {"name": "events", "description": "What happened to all orders that you may see, one after the other."},
+    {"name": "webhooks", "description": "Calls to you, as things happen."},
     {"name": "machines", "description": "For whoever runs the workshop's machines."},
 ]
 
@@ -178,7 +179,8 @@ def _document(app: FastAPI, routes: Sequence[APIRoute], bodies: Sequence[type[Ba
         for method in route.methods or ():
             call = document["paths"][route.path_format][method.lower()]
             for status, answer in route.responses.items():  # once more: FastAPI drops what is null in their examples
-                call["responses"][str(status)]["content"] = answer["content"]
+                if "content" in answer:
+                    call["responses"][str(status)]["content"] = answer["content"]
     for calls in document["paths"].values():
         for call in calls.values():
             answer = call["responses"].get("422", {})

@@ -1,6 +1,7 @@
 """The tables of the schemas `ops` (truth) and `raw` (feeds as they came); migrations are tested to agree with this."""
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -521,6 +522,74 @@ rejected_messages = Table(
     Column("reason", Text, nullable=False),
     _now("received_at"),
     Index("ix_rejected_messages_received_at", "received_at"),
+    schema=OPS,
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    _uuid_key("endpoint_id"),
+    Column("caller", Text, nullable=False, comment="The API caller that it belongs to."),
+    Column("sees_all", Boolean, nullable=False, comment="Told of all orders, not of the caller's own only."),
+    Column("url", Text, nullable=False),
+    Column("event_types", ARRAY(Text), comment="Told of these only; null: of all."),
+    Column(
+        "secrets",
+        JSONB,
+        nullable=False,
+        comment="What calls are signed with, newest first; each with the time until which it is used.",
+    ),
+    Column("from_position", BigInteger, nullable=False, comment="Told of events after this one."),
+    _now("created_at"),
+    Column("disabled_at", TIME),
+    Column("disabled_reason", Text),
+    Index("ix_webhook_endpoints_caller", "caller"),
+    schema=OPS,
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("delivery_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("endpoint_id", ForeignKey(webhook_endpoints.c.endpoint_id, ondelete="CASCADE"), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("order_id", UUID, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column(
+        "next_at",
+        TIME,
+        nullable=False,
+        comment="When it is tried; infinity while an earlier event of the order is not delivered.",
+    ),
+    Column("claimed_until", TIME, comment="A worker has it in hand until then."),
+    _now("created_at"),
+    Column("finished_at", TIME),
+    UniqueConstraint("endpoint_id", "position"),
+    CheckConstraint("state in ('waiting', 'delivered', 'failed')", name="state"),
+    Index("ix_webhook_deliveries_due", "endpoint_id", "next_at", postgresql_where=text("state = 'waiting'")),
+    Index(
+        "ix_webhook_deliveries_of_order",
+        *("endpoint_id", "order_id", "position"),
+        postgresql_where=text("state = 'waiting'"),
+    ),
+    Index("ix_webhook_deliveries_finished_at", "finished_at", postgresql_where=text("finished_at is not null")),
+    schema=OPS,
+    postgresql_with=QUEUE_VACUUM,
+)
+
+webhook_attempts = Table(
+    "webhook_attempts",
+    metadata,
+    Column("attempt_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("delivery_id", ForeignKey(webhook_deliveries.c.delivery_id, ondelete="CASCADE"), nullable=False),
+    _now("attempted_at"),
+    Column("status", Integer, comment="HTTP status of the answer; null without one."),
+    Column("error", Text),
+    Column("duration_ms", Double, nullable=False),
+    Index("ix_webhook_attempts_delivery_id", "delivery_id"),
     schema=OPS,
 )
 

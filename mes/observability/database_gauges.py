@@ -175,6 +175,30 @@ def _inbox(conn: Connection) -> Samples:
     ]
 
 
+def _webhooks(conn: Connection) -> Samples:
+    """By the partial index on what waits, for each endpoint."""
+    row = conn.execute(
+        text("""
+            select coalesce(sum(due.calls), 0) as due, extract(epoch from now() - min(due.first_at)) as oldest_s,
+                count(*) filter (where endpoints.disabled_at is not null) as disabled
+            from ops.webhook_endpoints as endpoints
+            left join lateral (
+                select count(*) as calls, min(next_at) as first_at from (
+                    select next_at from ops.webhook_deliveries as deliveries
+                    where deliveries.endpoint_id = endpoints.endpoint_id and state = 'waiting' and next_at <= now()
+                    order by next_at limit :counted
+                ) as waiting
+            ) as due on endpoints.disabled_at is null
+        """),
+        {"counted": COUNTED},
+    ).one()
+    return [
+        ("mes_webhook_calls_due", (), float(row.due)),
+        ("mes_webhook_oldest_due_age_seconds", (), _age(row.oldest_s)),
+        ("mes_webhooks_disabled", (), float(row.disabled)),
+    ]
+
+
 def _queues(conn: Connection) -> Samples:
     """Reads waiting and running jobs, by procrastinate's index on them; a retried job waits since its turn came."""
     rows = conn.execute(
@@ -274,6 +298,15 @@ GROUPS = (
             Gauge("mes_inbox_unreadable_messages", "Messages that were set aside in the last day."),
         ),
         _inbox,
+    ),
+    Group(
+        "webhooks",
+        (
+            Gauge("mes_webhook_calls_due", f"Calls to webhooks that could be made now, up to {COUNTED:,} of each."),
+            Gauge("mes_webhook_oldest_due_age_seconds", "How long the first of them has been due; 0 without any."),
+            Gauge("mes_webhooks_disabled", "Webhooks that are not called any more."),
+        ),
+        _webhooks,
     ),
     Group(
         "queues",

@@ -86,6 +86,13 @@ _received = Counter(
     registry=REGISTRY,
 )
 _applied = Counter("mes_applied_events_total", "Events of shop and CRM that changed an order.", registry=REGISTRY)
+_webhooks = Histogram(
+    "mes_webhook_duration_seconds",
+    "Time that a call to a webhook took.",
+    ["outcome"],
+    buckets=_REQUEST_BUCKETS_S,
+    registry=REGISTRY,
+)
 _actions = Counter(
     "mes_console_actions_total", "Actions of people in the console.", ["action", "outcome"], registry=REGISTRY
 )
@@ -196,6 +203,11 @@ def observe_received(sender: str, carrier: str, new: int, repeated: int, unreada
 def observe_applied(events: int) -> None:
     """Count events that changed an order."""
     _applied.inc(events)
+
+
+def observe_webhook(*, accepted: bool, seconds: float) -> None:
+    """Count and time a call to a webhook."""
+    _webhooks.labels("accepted" if accepted else "failed").observe(seconds)
 
 
 def observe_action(action: str, outcome: ActionOutcome) -> None:

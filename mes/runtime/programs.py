@@ -4,7 +4,7 @@ import sys
 
 from mes.runtime import paths
 
-ROLES = ("refresh", "pricing", "dispatch", "relay", "inbox")
+ROLES = ("refresh", "pricing", "dispatch", "relay", "inbox", "webhooks")
 DEFAULT_ROLES = ",".join(ROLES)
 
 

@@ -11,8 +11,8 @@ from tests.api_server import Api, with_model
 
 # ids of models, quotes and orders that were made up belong to nothing: what is well formed is refused all the same
 NOT_CHECKED = "positive_data_acceptance,ensure_resource_availability,use_after_free"
-REQUESTS_PER_CALL = 40
-TIME_S = 30
+REQUESTS_PER_CALL = 25
+TIME_S = 100
 
 
 @pytest.mark.slow
@@ -36,4 +36,4 @@ def test_no_request_gets_an_answer_that_is_not_promised(api: Api, tmp_path: Path
         timeout=200,
     )
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
-    assert "12 passed" in run.stdout
+    assert "21 passed" in run.stdout

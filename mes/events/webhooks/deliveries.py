@@ -1,0 +1,321 @@
+"""Keeps what has to be told to which endpoint: an order's events one after another, tried again for three days."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection, text
+
+from mes.callers.model import Caller
+from mes.errors import MesError
+from mes.events.webhooks import endpoints
+
+# what Standard Webhooks recommends: three days in all
+RETRIES = tuple(
+    timedelta(seconds=seconds) for seconds in (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+)
+KEPT = timedelta(days=30)
+"""How long the log of deliveries is kept."""
+
+_JITTER = 0.1  # endpoints that failed together should not be called together again
+_LONGEST_ASKED = timedelta(hours=1)  # of a receiver's Retry-After
+_CLAIM = timedelta(seconds=60)
+_GONE = 410
+
+log = structlog.get_logger(__name__)
+
+
+class NoSuchDelivery(MesError):
+    """This webhook has no delivery with this id."""
+
+    code: ClassVar[str] = "no_such_delivery"
+    http_status: ClassVar[int] = 404
+
+
+@dataclass(frozen=True)
+class Call:
+    """A delivery that is to be tried now, by whoever has claimed it."""
+
+    delivery_id: int
+    endpoint_id: UUID
+    url: str
+    secrets: Sequence[dict[str, str | None]]
+    event: Mapping[str, Any]
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a call."""
+
+    status: int | None
+    error: str | None
+    duration_ms: float
+    retry_after: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the receiver has taken the event."""
+        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004  HTTP
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A delivery as its owner sees it; `last_*` are of the last attempt."""
+
+    delivery_id: int
+    order_id: UUID
+    sequence: int
+    event_type: str
+    state: str
+    attempts: int
+    next_at: datetime | None
+    created_at: datetime
+    finished_at: datetime | None
+    last_at: datetime | None
+    last_status: int | None
+    last_error: str | None
+    last_duration_ms: float | None
+
+
+def add(conn: Connection, after: int, up_to: int) -> int:
+    """Note for each endpoint the events of these positions that it is to be told of; gives how many were new.
+
+    Of an order whose earlier event still waits, the next one waits for that.
+    """
+    added = conn.execute(
+        text("""
+            with told as (
+                select position, order_id, sequence, event ->> 'type' as type, event #>> '{data,order,source}' as source
+                from ops.outbox where position > :after and position <= :up_to
+            )
+            insert into ops.webhook_deliveries (endpoint_id, position, order_id, sequence, event_type, next_at)
+            select
+                endpoints.endpoint_id, told.position, told.order_id, told.sequence, told.type,
+                case when row_number() over first_of_order = 1 and not exists (
+                    select from ops.webhook_deliveries as earlier
+                    where earlier.endpoint_id = endpoints.endpoint_id and earlier.order_id = told.order_id
+                        and earlier.state = 'waiting'
+                ) then now() else 'infinity' end
+            from told inner join ops.webhook_endpoints as endpoints
+                on endpoints.disabled_at is null and endpoints.from_position < told.position
+                and (endpoints.sees_all or endpoints.caller = told.source)
+                and (endpoints.event_types is null or told.type = any(endpoints.event_types))
+            window first_of_order as (
+                partition by endpoints.endpoint_id, told.order_id order by told.position
+            )
+            order by told.position
+            on conflict (endpoint_id, position) do nothing
+        """),
+        {"after": after, "up_to": up_to},
+    )
+    return added.rowcount
+
+
+def claim(conn: Connection, busy: Mapping[UUID, int], *, most: int) -> Sequence[Call]:
+    """Take deliveries that are due, so that nobody else does; at most `most` of each endpoint.
+
+    Args:
+        conn: a transaction.
+        busy: calls that this worker has in hand, by endpoint; a slow one gets no more than its share.
+        most: calls of one endpoint at a time.
+    """
+    rows = conn.execute(
+        text("""
+            with busy as (
+                select * from unnest(cast(:busy_ids as uuid[]), cast(:busy_calls as integer[]))
+                    as busy(endpoint_id, calls)
+            ), due as (
+                select first.delivery_id
+                from ops.webhook_endpoints as endpoints
+                left join busy using (endpoint_id)
+                cross join lateral (
+                    select delivery_id from ops.webhook_deliveries as deliveries
+                    where deliveries.endpoint_id = endpoints.endpoint_id and state = 'waiting' and next_at <= now()
+                        and (claimed_until is null or claimed_until < now())
+                    order by next_at limit greatest(:most - coalesce(busy.calls, 0), 0)
+                    for update skip locked
+                ) as first
+                where endpoints.disabled_at is null
+            )
+            update ops.webhook_deliveries as mine set claimed_until = now() + :claim
+            from due, ops.webhook_endpoints as endpoints, ops.outbox
+            where mine.delivery_id = due.delivery_id and endpoints.endpoint_id = mine.endpoint_id
+                and outbox.position = mine.position
+            returning mine.delivery_id, mine.endpoint_id, endpoints.url, endpoints.secrets, outbox.event, mine.attempts
+        """),
+        {"busy_ids": list(busy), "busy_calls": list(busy.values()), "most": most, "claim": _CLAIM},
+    )
+    return [Call(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for the row as a mapping
+
+
+def finish(conn: Connection, call: Call, outcome: Outcome, *, now: datetime) -> None:
+    """Note what came of a call: it is done, tried again later, or given up after three days; 410 ends the endpoint.
+
+    Once it is done or given up, the order's next event has its turn.
+    """
+    conn.execute(
+        text("""
+            insert into ops.webhook_attempts (delivery_id, status, error, duration_ms)
+            select :delivery_id, :status, :error, :duration_ms
+            where exists (select from ops.webhook_deliveries where delivery_id = :delivery_id)
+        """),
+        {
+            "delivery_id": call.delivery_id,
+            "status": outcome.status,
+            "error": outcome.error,
+            "duration_ms": outcome.duration_ms,
+        },
+    )
+    if outcome.status == _GONE:
+        _disable(conn, call.endpoint_id, "the receiver answered 410 Gone")
+    again_at = None if outcome.accepted else _again_at(call.attempts, outcome, now)
+    ended = outcome.accepted or again_at is None
+    done = conn.execute(
+        text("""
+            update ops.webhook_deliveries set
+                state = cast(:state as text), attempts = attempts + 1, claimed_until = null,
+                next_at = coalesce(cast(:again_at as timestamptz), next_at),
+                finished_at = case when :ended then now() end
+            where delivery_id = :delivery_id and state = 'waiting'
+            returning endpoint_id, order_id
+        """),
+        {
+            "delivery_id": call.delivery_id,
+            "state": "delivered" if outcome.accepted else "failed" if ended else "waiting",
+            "again_at": again_at,
+            "ended": ended,
+        },
+    ).one_or_none()
+    if done is not None and ended:
+        conn.execute(_NEXT_OF_ORDER, {"endpoint_id": done.endpoint_id, "order_id": done.order_id})
+
+
+def release(conn: Connection, delivery_ids: Sequence[int]) -> None:
+    """Give back what was claimed and not tried."""
+    conn.execute(
+        text("update ops.webhook_deliveries set claimed_until = null where delivery_id = any(:ids)"),
+        {"ids": list(delivery_ids)},
+    )
+
+
+def sweep(conn: Connection) -> int:
+    """Give a turn to events that nobody gave one: their predecessor ended in the moment in which they were noted."""
+    return conn.execute(
+        text("""
+            update ops.webhook_deliveries as stuck set next_at = now()
+            where state = 'waiting' and next_at = 'infinity' and not exists (
+                select from ops.webhook_deliveries as earlier
+                where earlier.endpoint_id = stuck.endpoint_id and earlier.order_id = stuck.order_id
+                    and earlier.state = 'waiting' and earlier.position < stuck.position
+            )
+        """)
+    ).rowcount
+
+
+def purge(conn: Connection, now: datetime, limit: int = 10_000) -> int:
+    """Forget deliveries that ended long ago, at most `limit`; gives how many."""
+    return conn.execute(
+        text("""
+            delete from ops.webhook_deliveries where delivery_id in (
+                select delivery_id from ops.webhook_deliveries
+                where finished_at < :before order by finished_at limit :limit for update skip locked
+            )
+        """),
+        {"before": now - KEPT, "limit": limit},
+    ).rowcount
+
+
+def page(
+    conn: Connection, caller: Caller, endpoint_id: UUID, *, state: str | None, before: int | None, limit: int
+) -> Sequence[Delivery]:
+    """An endpoint's deliveries, the newest first.
+
+    Raises:
+        NoSuchWebhook: the caller has none with this id.
+    """
+    endpoints.get(conn, caller, endpoint_id)
+    rows = conn.execute(
+        text(f"""
+            {_SHOWN}
+            where endpoint_id = :endpoint_id and (cast(:state as text) is null or state = :state)
+                and (cast(:before as bigint) is null or position < (
+                    select position from ops.webhook_deliveries as last
+                    where last.endpoint_id = :endpoint_id and last.delivery_id = :before
+                ))
+            order by position desc limit :limit
+        """),
+        {"endpoint_id": endpoint_id, "state": state, "before": before, "limit": limit},
+    )
+    return [_delivery(dict(row._mapping)) for row in rows]  # noqa: SLF001 - as above
+
+
+def redeliver(conn: Connection, caller: Caller, endpoint_id: UUID, delivery_id: int) -> Delivery:
+    """Try a delivery again at once, whatever became of it; the receiver knows an event that it has by its id.
+
+    Raises:
+        NoSuchWebhook, NoSuchDelivery: the caller has none with this id.
+    """
+    endpoints.get(conn, caller, endpoint_id)
+    again = conn.execute(
+        text("""
+            update ops.webhook_deliveries set
+                state = 'waiting', next_at = now(), finished_at = null, claimed_until = null,
+                attempts = case when state = 'waiting' then attempts else 0 end
+            where delivery_id = :delivery_id and endpoint_id = :endpoint_id
+            returning delivery_id
+        """),
+        {"delivery_id": delivery_id, "endpoint_id": endpoint_id},
+    ).one_or_none()
+    if again is None:
+        raise NoSuchDelivery(delivery_id=delivery_id)
+    row = conn.execute(text(f"{_SHOWN} where delivery_id = :delivery_id"), {"delivery_id": delivery_id}).one()
+    return _delivery(dict(row._mapping))  # noqa: SLF001 - as above
+
+
+_SHOWN = """
+    select delivery_id, order_id, sequence, event_type, state, attempts, nullif(next_at, 'infinity') as next_at,
+        created_at, finished_at, last.attempted_at as last_at, last.status as last_status, last.error as last_error,
+        last.duration_ms as last_duration_ms
+    from ops.webhook_deliveries left join lateral (
+        select attempted_at, status, error, duration_ms from ops.webhook_attempts as attempts
+        where attempts.delivery_id = webhook_deliveries.delivery_id order by attempt_id desc limit 1
+    ) as last on true
+"""
+_NEXT_OF_ORDER = text("""
+    update ops.webhook_deliveries set next_at = now() where delivery_id = (
+        select delivery_id from ops.webhook_deliveries
+        where endpoint_id = :endpoint_id and order_id = :order_id and state = 'waiting'
+        order by position limit 1
+    ) and next_at = 'infinity'
+""")
+
+
+def _delivery(fields: dict[str, Any]) -> Delivery:
+    return Delivery(**fields | {"next_at": fields["next_at"] if fields["state"] == "waiting" else None})
+
+
+def _again_at(attempts: int, outcome: Outcome, now: datetime) -> datetime | None:
+    """When a failed call is tried again; None when it is given up."""
+    if attempts >= len(RETRIES):
+        return None
+    pause = RETRIES[attempts] * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads calls, keeps no secret
+    asked = outcome.retry_after
+    if asked is not None and asked.isdecimal():
+        pause = max(pause, min(timedelta(seconds=int(asked[:9])), _LONGEST_ASKED))
+    return now + pause
+
+
+def _disable(conn: Connection, endpoint_id: UUID, reason: str) -> None:
+    log.warning("webhook disabled", webhook_id=str(endpoint_id), reason=reason)
+    conn.execute(
+        text("""
+            update ops.webhook_endpoints set disabled_at = now(), disabled_reason = :reason
+            where endpoint_id = :id and disabled_at is null
+        """),
+        {"id": endpoint_id, "reason": reason},
+    )

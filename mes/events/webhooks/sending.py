@@ -1,0 +1,120 @@
+"""Signs and sends what is due, many calls at a time, so that a slow receiver delays only itself."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from threading import Event
+
+import structlog
+from sqlalchemy import Engine
+from standardwebhooks import Webhook
+
+from mes.clock import Clock, utc_now
+from mes.events.webhooks import deliveries, endpoints
+from mes.events.webhooks.calling import Calls
+from mes.events.webhooks.deliveries import Call, Outcome
+from mes.observability import metrics
+
+CONTENT_TYPE = "application/cloudevents+json"
+CALLS_OF_ONE_ENDPOINT = 8
+_CALLS = 256
+_LOOK_S = 0.2
+_SWEEP_S = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class Sender:
+    """Sends until it is told to stop; any number of workers may."""
+
+    def __init__(self, database: Engine, calls: Callable[[], Calls], *, clock: Clock = utc_now) -> None:
+        self._database, self._make_calls, self._clock = database, calls, clock
+        self._busy: Counter[object] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def run(self, stopping: Event, beat: Callable[[], None]) -> None:
+        """Send what is due; calls that are under way at the end are left, and made again by whoever comes next."""
+        asyncio.run(self._run(stopping, beat))
+
+    async def _run(self, stopping: Event, beat: Callable[[], None]) -> None:
+        calls, swept_at = self._make_calls(), float("-inf")
+        try:
+            while not stopping.is_set():
+                beat()
+                if time.monotonic() - swept_at > _SWEEP_S:
+                    await asyncio.to_thread(self._sweep)
+                    swept_at = time.monotonic()
+                for call in await asyncio.to_thread(self._claim):
+                    self._start(calls, call)
+                self._raise_failures()
+                await asyncio.sleep(_LOOK_S)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await calls.close()
+
+    def _start(self, calls: Calls, call: Call) -> None:
+        self._busy[call.endpoint_id] += 1
+        task = asyncio.create_task(self._send(calls, call))
+        self._tasks.add(task)
+
+    def _raise_failures(self) -> None:
+        for task in [each for each in self._tasks if each.done()]:
+            self._tasks.remove(task)
+            task.result()
+
+    async def _send(self, calls: Calls, call: Call) -> None:
+        try:
+            began = time.perf_counter()
+            body = json.dumps(call.event, ensure_ascii=False, separators=(",", ":"))
+            answer = await calls.post(call.url, headers(call, body, self._clock()), body.encode())
+            duration_ms = (time.perf_counter() - began) * 1000
+            outcome = Outcome(answer.status, answer.error, duration_ms, answer.retry_after)
+            await asyncio.to_thread(self._finish, call, outcome)
+        finally:
+            self._busy[call.endpoint_id] -= 1
+
+    def _claim(self) -> list[Call]:
+        if len(self._tasks) >= _CALLS:
+            return []
+        busy = {endpoint: calls for endpoint, calls in self._busy.items() if calls}
+        with self._database.begin() as conn:
+            return list(deliveries.claim(conn, busy, most=CALLS_OF_ONE_ENDPOINT))  # type: ignore[arg-type]
+
+    def _finish(self, call: Call, outcome: Outcome) -> None:
+        with self._database.begin() as conn:
+            deliveries.finish(conn, call, outcome, now=self._clock())
+        metrics.observe_webhook(accepted=outcome.accepted, seconds=outcome.duration_ms / 1000)
+        log.info(
+            "webhook called",
+            webhook_id=str(call.endpoint_id),
+            delivery_id=call.delivery_id,
+            order_id=call.event["subject"],
+            event_type=call.event["type"],
+            status=outcome.status,
+            error=outcome.error,
+            attempts=call.attempts + 1,
+            duration_ms=round(outcome.duration_ms, 1),
+        )
+
+    def _sweep(self) -> None:
+        with self._database.begin() as conn:
+            deliveries.sweep(conn)
+            deliveries.purge(conn, self._clock())
+
+
+def headers(call: Call, body: str, now: datetime) -> dict[str, str]:
+    """As Standard Webhooks has them: id, time, and one signature for each secret in use."""
+    event_id = str(call.event["id"])
+    signatures = [Webhook(secret).sign(event_id, now, body) for secret in endpoints.used_secrets(call.secrets, now)]
+    return {
+        "content-type": CONTENT_TYPE,
+        "user-agent": "atelier-mes",
+        "webhook-id": event_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
