@@ -16,7 +16,7 @@ from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from ingest.api import events, machines, models, openapi, orders, problems, quotes, webhooks
+from ingest.api import events, machines, models, openapi, order_batches, orders, problems, quotes, webhooks
 from ingest.api.calls import Backend
 from ingest.api.orders import Transition
 from ingest.api.uploads import Bench
@@ -62,7 +62,10 @@ def create(settings: Settings, *, clock: Clock = utc_now) -> ASGIApp:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    routers = (models.router, quotes.router, orders.router, events.router, webhooks.router, machines.router)
+    routers = (
+        *(models.router, quotes.router, order_batches.router, orders.router),
+        *(events.router, webhooks.router, machines.router),
+    )
     for router in routers:
         app.include_router(router)
     app.state.backend = backend

@@ -1,7 +1,7 @@
 """Reads bodies strictly: JSON whole and within bounds, what it says against the model that describes it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from functools import lru_cache
@@ -17,6 +17,7 @@ from mes.pricing.options import fault_in_words
 
 JSON_MAX_BYTES = 2 * 1024 * 1024  # an order of 200 items with 50 kinds of stones each takes 1.3 MB
 _FAULTS_SHOWN = 50
+_WORDS = {"application/json": "JSON", "application/x-ndjson": "a line of JSON for each order"}
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -42,21 +43,27 @@ class Body:
 
 async def receive_json(request: Request) -> Body:
     """Receive the body of a request that must be JSON; for `Depends`."""
+    return await receive(request, ("application/json",), JSON_MAX_BYTES)
+
+
+async def receive(request: Request, media_types: Sequence[str], most: int) -> Body:
+    """Receive a body of one of these types, of at most so many bytes, in UTF-8."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        return Body(fault=UnsupportedMediaType())
+    if media_type not in media_types:
+        wanted = media_types[0]
+        return Body(fault=UnsupportedMediaType(f"Send {_WORDS.get(wanted, wanted)}, with `Content-Type: {wanted}`."))
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         return Body(fault=UnsupportedMediaType("Send the body as it is, without a Content-Encoding."))
     if _charset(request.headers["content-type"]) not in {"utf-8", "utf8", "us-ascii"}:
         return Body(fault=UnsupportedMediaType("JSON is UTF-8: send it so, with no other charset."))
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > JSON_MAX_BYTES:
-        return Body(fault=BodyTooLarge(most=JSON_MAX_BYTES))
+    if declared.isdecimal() and int(declared) > most:
+        return Body(fault=BodyTooLarge(most=most))
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
-        if len(content) > JSON_MAX_BYTES:
-            return Body(fault=BodyTooLarge(most=JSON_MAX_BYTES))
+        if len(content) > most:
+            return Body(fault=BodyTooLarge(most=most))
     return Body(bytes(content))
 
 

@@ -1,6 +1,7 @@
 """Gives the documentation one story, in requests that work as they stand, sent in their order."""
 
 import hashlib
+import json
 from typing import Any
 
 from mes.pricing.geometry import KERNEL_VERSION
@@ -259,6 +260,10 @@ DELIVERY: dict[str, Any] = {
     "last_duration_ms": 12.5,
 }
 DELIVERY_PAGE: dict[str, Any] = {"deliveries": [DELIVERY], "next_cursor": None}
+BATCH = "".join(json.dumps(SMALL_ORDER | {"external_id": number}) + "\n" for number in ("B-20001", "B-20002"))
+BATCH_ANSWER = (
+    f'{{"line": 1, "status": 201, "order_id": "{ORDER_ID}", "external_id": "B-20001", "order_status": "SUBMITTED"}}\n'
+)
 HEALTHY: dict[str, Any] = {"ok": True, "checks": [{"name": "process", "ok": True, "detail": "answers"}]}
 UNREADY: dict[str, Any] = {
     "ok": False,

@@ -109,7 +109,8 @@ def test_the_examples_of_requests_work_as_they_stand(document: dict[str, Any], a
                     url = path.replace("{order_id}", str(place(client, f"moved by {name}")["order_id"]))
                 answer = send(client, method, url, media_type, example["value"])
                 assert answer.is_success, (path, name, answer.text)
-                check(document, operation, answer)
+                if answer.headers["content-type"].startswith("application/json"):
+                    check(document, operation, answer)
                 successes += 1
     assert successes >= 8
 

@@ -1,0 +1,180 @@
+"""Takes many new orders at once: each is taken or refused by itself, all that are taken by one statement."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, Row, text
+
+from mes.callers.model import Caller
+from mes.clock import Clock, utc_now
+from mes.errors import MesError
+from mes.jobs.names import PRICE_ORDER, PRICING_QUEUE
+from mes.orders import placing
+from mes.orders.new_order import NewOrder
+from mes.orders.placing import CLOCK_TOLERANCE, ExternalIdTaken, Placed, PlacedInFuture
+
+# as `placing`'s statement for one; what it cannot decide by itself (an order of which the export is known, a customer
+# that somebody else is just writing, a quote) is left to that one
+_PLACE_MANY = text("""
+with told as materialized (
+    select * from jsonb_to_recordset(cast(:orders as jsonb)) as told(
+        nth integer, external_id text, customer text, customer_name text, tier text,
+        placed_at timestamptz, due_at timestamptz, rush boolean, content_hash text, items jsonb
+    )
+), existing as materialized (
+    select told.nth, orders.order_id, orders.content_hash = told.content_hash as same
+    from told inner join ops.orders on orders.source = :caller and orders.external_id = told.external_id
+), item as materialized (
+    select told.nth, item.* from told cross join lateral jsonb_to_recordset(told.items) as item(
+        line integer, model_id text, material text, finish text, quantity integer, longest_side_mm numeric(12, 4),
+        stones jsonb, engraving jsonb, quote_id uuid
+    )
+), usable as materialized (
+    select models.model_id from (select distinct model_id from item) as models
+    inner join ops.model_uploads as upload on upload.caller = :caller and upload.model_id = models.model_id
+), plain as materialized (
+    select nth from item left join usable using (model_id)
+    group by nth having bool_and(usable.model_id is not null and item.quote_id is null)
+), wanted as materialized (
+    select told.* from told inner join plain using (nth)
+    where not exists (select from existing where existing.nth = told.nth)
+), known_customer as (
+    select customer_id, external_id from ops.customers
+    where source = :caller and external_id in (select customer from wanted)
+), customer as (
+    insert into ops.customers as known (source, external_id, name, tier)
+    select distinct on (customer) :caller, customer, customer_name, coalesce(tier, :usual_tier)
+    from wanted order by customer, nth desc
+    on conflict (source, external_id) do update set
+        name = coalesce(excluded.name, known.name),
+        tier = coalesce(
+            (select tier from wanted where customer = excluded.external_id order by nth desc limit 1), known.tier
+        )
+    where (known.name, known.tier) is distinct from (coalesce(excluded.name, known.name), coalesce(
+        (select tier from wanted where customer = excluded.external_id order by nth desc limit 1), known.tier
+    ))
+    returning customer_id, external_id
+), buyer as (
+    select customer_id, external_id from customer union select customer_id, external_id from known_customer
+), placed as (
+    insert into ops.orders (
+        source, external_id, customer_id, status, status_since, version, placed_at, due_at, rush, live_from,
+        content_hash
+    )
+    select :caller, wanted.external_id, customer_id, 'SUBMITTED', :now, 1, placed_at, due_at, rush, 1, content_hash
+    from wanted inner join buyer on buyer.external_id = wanted.customer
+    order by wanted.nth
+    on conflict (source, external_id) do nothing
+    returning order_id, external_id, status, version
+), items as (
+    insert into ops.order_items (
+        order_id, line, model_id, material, finish, quantity, longest_side_mm, stones, engraving
+    )
+    select order_id, line, model_id, material, finish, quantity, longest_side_mm, stones, engraving
+    from placed inner join wanted using (external_id) inner join item using (nth)
+), recorded as (
+    insert into ops.order_events (order_id, sequence, type, occurred_at, system, actor, live)
+    select order_id, version, status::text, :now, :system, :actor, true from placed
+), outgoing as (
+    insert into ops.outbox (order_id, sequence, event)
+    select order_id, version, ops.cloud_event(
+        order_id, :caller, external_id, status, version, false, status::text, :now, :system, :actor, null, null)
+    from placed
+), job as (
+    select procrastinate_defer_jobs_v1(array_agg(row(
+        :queue, :task, 0, 'order:' || order_id, null, jsonb_build_object('order_id', order_id), null
+    )::procrastinate_job_to_defer_v1)) as job_ids
+    from placed having count(*) > 0
+)
+select
+    told.nth, placed.order_id, existing.order_id as existing_id, existing.same,
+    (select array_length(job_ids, 1) from job) as jobs
+from told
+left join placed using (external_id)
+left join existing using (nth)
+order by told.nth
+""")
+
+Result = Placed | MesError
+
+
+def place_many(
+    conn: Connection, caller: Caller, orders: Sequence[NewOrder], *, clock: Clock = utc_now
+) -> Sequence[Result]:
+    """Write new orders, in the caller's transaction; for each, in order: what was placed, or why it was not.
+
+    What is refused changes nothing. A number that comes twice is looked at in turn: the same content is the same order.
+    """
+    now = clock()
+    results: dict[int, Result] = {}
+    first: dict[str, int] = {}
+    for nth, order in enumerate(orders):
+        if order.placed_at is not None and order.placed_at > now + CLOCK_TOLERANCE:
+            results[nth] = PlacedInFuture(placed_at=order.placed_at.isoformat())
+        else:
+            first.setdefault(order.external_id, nth)
+    for row in _place(conn, caller, [(nth, orders[nth]) for nth in first.values()], now):
+        result = _result(row, orders[row.nth])
+        if result is not None:
+            results[row.nth] = result
+    for nth, order in enumerate(orders):
+        if nth not in results:
+            results[nth] = _place_one(conn, caller, order, clock)
+    return [results[nth] for nth in range(len(orders))]
+
+
+def _place(
+    conn: Connection, caller: Caller, orders: Sequence[tuple[int, NewOrder]], now: datetime
+) -> Sequence[Row[tuple[object, ...]]]:
+    if not orders:
+        return ()
+    return conn.execute(
+        _PLACE_MANY,
+        {
+            "orders": json.dumps([_told(nth, order, now) for nth, order in orders]),
+            "caller": caller.name,
+            "usual_tier": caller.usual_tier,
+            "system": caller.actor.system.value,
+            "actor": caller.actor.name,
+            "now": now,
+            "queue": PRICING_QUEUE,
+            "task": PRICE_ORDER,
+        },
+    ).all()
+
+
+def _told(nth: int, order: NewOrder, now: datetime) -> dict[str, object]:
+    items = [item.model_dump(mode="json") for item in order.items]
+    for item in items:
+        item["stones"] = item["stones"] or None
+    return {
+        "nth": nth,
+        "external_id": order.external_id,
+        "customer": order.customer.external_id,
+        "customer_name": order.customer.name,
+        "tier": order.customer.tier,
+        "placed_at": (order.placed_at or now).isoformat(),
+        "due_at": order.due_at.isoformat() if order.due_at is not None else None,
+        "rush": order.rush,
+        "content_hash": order.content_hash,
+        "items": items,
+    }
+
+
+def _result(row: Row[tuple[object, ...]], order: NewOrder) -> Result | None:
+    """What the statement decided; None when the order must be looked at by itself."""
+    if row.order_id is not None:
+        return Placed(row.order_id, created=True)
+    if row.existing_id is None or row.same is None:
+        return None
+    if row.same:
+        return Placed(row.existing_id, created=False)
+    return ExternalIdTaken(external_id=order.external_id, order_id=row.existing_id)
+
+
+def _place_one(conn: Connection, caller: Caller, order: NewOrder, clock: Clock) -> Result:
+    try:
+        return placing.place(conn, caller, order, clock=clock)
+    except MesError as refused:
+        return refused
