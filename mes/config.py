@@ -95,6 +95,15 @@ class Settings(BaseSettings):
     bus_kept_days: Annotated[float, Field(gt=0, le=3650)] = Field(
         default=14.0, description="How long the bus keeps events for those who were away, days."
     )
+    requests_per_s: Annotated[float, Field(gt=0, le=100_000)] = Field(
+        default=1000.0,
+        description="Requests that a key may send to one process of the API, per second; twice as many at once.",
+    )
+    backlog_max_events: Annotated[int, Field(ge=1)] = Field(
+        default=100_000,
+        description="Events that may wait for the workers, the first of them for a minute, before new orders are "
+        "refused for the time being.",
+    )
     webhook_loopback: bool = Field(
         default=False,
         description="Whether webhooks may call this machine, by plain HTTP too; for trying things out only.",

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from ingest.api import events, machines, models, openapi, order_batches, orders, problems, quotes, webhooks
 from ingest.api.calls import Backend
 from ingest.api.orders import Transition
+from ingest.api.overload import Backlog, Crowd, RateLimits
 from ingest.api.uploads import Bench
 from ingest.api.webhook_shapes import NewWebhook
 from ingest.request_metrics import RequestMetrics
@@ -37,6 +38,8 @@ from mes.pricing.quotes.caller_quotes import QuoteRequest
 
 # a call is some milliseconds of waiting for the database: more threads would wait for each other
 THREADS = 16 * (os.cpu_count() or 1)
+POOL_WAIT_S = 1.0  # for a connection, while others have them all
+MOST_UNDER_WAY = 16 * THREADS  # a second's work; uploads, too, are under way while they come in
 WARM_CONNECTIONS = 4  # are there before the first call; the others come when they are needed
 # a caller gives up after some seconds; what is still running then only keeps others from theirs
 _LIMITS = {"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "30s"}
@@ -52,8 +55,17 @@ def create(settings: Settings, *, clock: Clock = utc_now) -> ASGIApp:
     """
     if settings.database_url is None:
         raise MesError("The API needs MES_DATABASE_URL; `mes up` sets it for the API that it starts.")
-    engine = _limited(engines.connect(settings.database_url, application="mes-api", pool_size=THREADS, ping=False))
-    backend = Backend(settings, engine, ObjectStore(settings.objects_location), clock)
+    engine = _limited(
+        engines.connect(settings.database_url, application="mes-api", pool_size=THREADS, ping=False, wait_s=POOL_WAIT_S)
+    )
+    backend = Backend(
+        settings,
+        engine,
+        ObjectStore(settings.objects_location),
+        clock,
+        RateLimits(settings.requests_per_s),
+        Backlog(engine, settings.backlog_max_events),
+    )
     app = FastAPI(
         lifespan=_lifespan,
         redirect_slashes=False,
@@ -75,7 +87,7 @@ def create(settings: Settings, *, clock: Clock = utc_now) -> ASGIApp:
     problems.install(app)
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     openapi.install(app, routes, bodies=(QuoteRequest, NewOrder, Transition, NewWebhook))
-    return RequestMetrics(app)
+    return RequestMetrics(Crowd(app, MOST_UNDER_WAY))
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from ingest.api import problems
 from ingest.api.bodies import Body
+from ingest.api.overload import Backlog, RateLimits
 from ingest.measuring import Bench
 from mes.callers import idempotency, keys
 from mes.callers.idempotency import Answer, KeyedRequest
@@ -65,6 +66,8 @@ class Backend:
     engine: Engine
     store: ObjectStore
     clock: Clock
+    limits: RateLimits
+    backlog: Backlog
 
     @property
     def bench(self) -> Bench:
@@ -89,6 +92,7 @@ class Call:
 
         Raises:
             NotAuthenticated: there is no valid key.
+            TooManyRequests: the key sends more than it may.
         """
         with self._authenticated() as (conn, known):
             yield conn, known.caller
@@ -142,6 +146,7 @@ class Call:
             with self.backend.engine.begin() as conn:
                 known = keys.authenticate(conn, self._key, keyed=keyed, clock=self.backend.clock)
                 self.request.state.caller = known.caller.key_name
+                self.backend.limits.take(known.key_id)
                 yield conn, known
         finally:
             if known is not None and known.use_is_news:

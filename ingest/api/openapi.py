@@ -21,6 +21,7 @@ from ingest.api.errors import (
     MalformedJson,
     UnsupportedMediaType,
 )
+from ingest.api.overload import Overloaded, TooManyRequests
 from ingest.api.shape import Shape
 from ingest.api.shapes import Problem
 from mes.callers.idempotency import KeyInUse, KeyInvalid, KeyMissing, KeyReused
@@ -32,7 +33,7 @@ Refusal = type[MesError]
 Documented = dict[str, Any]
 Mode = Literal["validation", "serialization"]
 
-ANYBODY: tuple[Refusal, ...] = (NotAuthenticated, InternalError, DatabaseUnavailable)
+ANYBODY: tuple[Refusal, ...] = (NotAuthenticated, TooManyRequests, InternalError, DatabaseUnavailable, Overloaded)
 JSON_BODY: tuple[Refusal, ...] = (MalformedJson, InvalidRequest, BodyTooLarge, UnsupportedMediaType)
 KEYED: tuple[Refusal, ...] = (KeyMissing, KeyInvalid, KeyInUse, KeyReused)
 
@@ -208,7 +209,8 @@ def _problem_answer(status: int, *, keyed: bool) -> Documented:
     headers: Documented = {"X-Request-Id": REQUEST_ID_HEADER}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = {"description": "Always `Bearer`.", "schema": {"type": "string"}}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE or (keyed and status == HTTPStatus.CONFLICT):
+    waiting = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
+    if status in waiting or (keyed and status == HTTPStatus.CONFLICT):
         headers["Retry-After"] = RETRY_AFTER
     if keyed and status < HTTPStatus.INTERNAL_SERVER_ERROR:
         headers["Idempotency-Replayed"] = REPLAYED

@@ -99,6 +99,7 @@ async def receive_ndjson(request: Request) -> Body:
 )
 def place_orders(call: Called, body: Annotated[Body, Depends(receive_ndjson)]) -> Response:
     """Who calls is known before the first line is looked at."""
+    call.backend.backlog.check()
     with call.transaction() as (_, caller):
         lines = body.read().splitlines()
         if len(lines) > MAX_LINES:

@@ -91,6 +91,7 @@ class Transition(Part):
 )
 def place_order(call: Called, body: JsonBody) -> Response:
     """In the request's one transaction, with its answer."""
+    call.backend.backlog.check()
 
     def work(conn: Connection, caller: Caller, content: bytes) -> Answer:
         placed = placing.place(conn, caller, parse(NewOrder, content), clock=call.backend.clock)

@@ -101,6 +101,8 @@ def _headers(error: MesError) -> dict[str, str]:
         return {"www-authenticate": "Bearer"}
     if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE:
         return {"retry-after": str(RETRY_AFTER_S)}
+    if error.http_status == HTTPStatus.TOO_MANY_REQUESTS:
+        return {"retry-after": str(error.facts.get("retry_after_s", 1))}
     return {"retry-after": "1"} if isinstance(error, KeyInUse) else {}
 
 

@@ -19,6 +19,9 @@ from mes.db import direct
 from mes.errors import MesError
 
 LAST_USED_EVERY = timedelta(minutes=1)
+OVERLAP = timedelta(hours=24)
+"""How long a key works on after another was made in its place."""
+
 LONGEST_NAME = 100
 
 _ID_BYTES, _SECRET_BYTES = 8, 32
@@ -218,6 +221,38 @@ def every(conn: Connection, *, clock: Clock = utc_now) -> Sequence[ListedKey]:
     ]
 
 
+def rotate(conn: Connection, key: str, *, overlap: timedelta = OVERLAP, clock: Clock = utc_now) -> NewKey:
+    """Make a new key in place of one, named by its id or its name; the old one works on for `overlap`, then expires.
+
+    The new one has its name, scope, source and time to live.
+
+    Raises:
+        NoSuchKey, AmbiguousKeyName: as for `revoke`.
+        BadExpiry: the overlap is negative.
+    """
+    if overlap < timedelta():
+        raise BadExpiry("The old key cannot end in the past.")
+    key_id, now = _find(conn, key), clock()
+    old = conn.execute(
+        text("""
+            update ops.api_keys set expires_at = least(expires_at, :until) where key_id = :key_id
+            returning name, scope, caller, created_at, (
+                select before.expires_at from ops.api_keys as before where before.key_id = :key_id
+            ) as expired_at
+        """),
+        {"key_id": key_id, "until": now + overlap},
+    ).one()
+    lives = (old.expired_at - old.created_at).days if old.expired_at is not None else None
+    return create(
+        conn,
+        old.name,
+        Scope(old.scope),
+        source=old.caller,
+        valid_days=max(lives, 1) if lives is not None else None,
+        clock=clock,
+    )
+
+
 def revoke(conn: Connection, key: str, *, clock: Clock = utc_now) -> str:
     """End a key, named by its id or its name, from the commit on; gives its id. Revoked again, it stays revoked.
 
@@ -225,16 +260,7 @@ def revoke(conn: Connection, key: str, *, clock: Clock = utc_now) -> str:
         NoSuchKey: none has this id, and none that is not revoked this name.
         AmbiguousKeyName: several have this name.
     """
-    rows = conn.execute(
-        text("select key_id from ops.api_keys where key_id = :key or (name = :key and revoked_at is null)"),
-        {"key": key},
-    )
-    found = [str(key_id) for (key_id,) in rows]
-    if not found:
-        raise NoSuchKey(key=key[:LONGEST_NAME])
-    if len(found) > 1 and key not in found:
-        raise AmbiguousKeyName(key=key[:LONGEST_NAME], ids=", ".join(sorted(found)))
-    key_id = key if key in found else found[0]
+    key_id = _find(conn, key)
     conn.execute(
         text("update ops.api_keys set revoked_at = coalesce(revoked_at, :now) where key_id = :key_id"),
         {"key_id": key_id, "now": clock()},
@@ -290,6 +316,19 @@ def note_use(conn: Connection, key_id: str, *, clock: Clock = utc_now) -> None:
         """),
         {"key_id": key_id, "now": now, "before": now - LAST_USED_EVERY},
     )
+
+
+def _find(conn: Connection, key: str) -> str:
+    rows = conn.execute(
+        text("select key_id from ops.api_keys where key_id = :key or (name = :key and revoked_at is null)"),
+        {"key": key},
+    )
+    found = [str(key_id) for (key_id,) in rows]
+    if not found:
+        raise NoSuchKey(key=key[:LONGEST_NAME])
+    if len(found) > 1 and key not in found:
+        raise AmbiguousKeyName(key=key[:LONGEST_NAME], ids=", ".join(sorted(found)))
+    return key if key in found else found[0]
 
 
 def _source(name: str, scope: Scope, source: str | None) -> str:

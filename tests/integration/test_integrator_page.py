@@ -46,7 +46,8 @@ def test_every_command_of_the_page_works(api: Api, tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     assert "['S-10482']\n['S-10483']\n" in run.stdout
-    assert orders(api.engine) == [("S-10482", "CANCELLED"), ("S-10483", "SUBMITTED")]
+    taken = [(number, "SUBMITTED") for number in ("S-10483", "S-20001", "S-20002")]
+    assert orders(api.engine) == [("S-10482", "CANCELLED"), *taken]
 
 
 def test_the_page_explains_every_code(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""`mes keys`: makes, lists and revokes the keys of those who call the API."""
+"""`mes keys`: makes, lists, changes and revokes the keys of those who call the API."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="API keys: who may call, and for whom.")
     group.command()(create)
     group.command("list")(show)
+    group.command()(rotate)
     group.command()(revoke)
     app.add_typer(group, name="keys")
 
@@ -54,6 +55,31 @@ def show(*, as_json: Annotated[bool, typer.Option("--json", help="Print as one J
             known = keys.every(conn)
         connections.dispose()
     _print_json(known) if as_json else _print_table(known)
+
+
+def rotate(
+    key: Annotated[str, typer.Argument(metavar="KEY_ID|NAME", help="Which key.")],
+    *,
+    overlap_hours: Annotated[float, typer.Option(min=0, help="For how long the old key works on.")] = 24.0,
+) -> None:
+    """Make a new key in place of one, and print it, once; the old one expires after a while."""
+    from datetime import timedelta  # noqa: PLC0415
+
+    from mes.callers import keys  # noqa: PLC0415
+    from mes.db import engine  # noqa: PLC0415
+    from mes.runtime.cli.database import migrated  # noqa: PLC0415
+
+    with migrated() as database:
+        connections = engine.connect(database.url)
+        with connections.begin() as conn:
+            made = keys.rotate(conn, key, overlap=timedelta(hours=overlap_hours))
+        connections.dispose()
+    typer.echo(
+        f"Key {made.key_id} for {made.source}; the old one works for {overlap_hours:g} hours more. Keep it now, it is "
+        "shown this once:",
+        err=True,
+    )
+    typer.echo(made.key)
 
 
 def revoke(key: Annotated[str, typer.Argument(metavar="KEY_ID|NAME", help="Which key.")]) -> None:

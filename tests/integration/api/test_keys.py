@@ -201,3 +201,20 @@ def test_two_keys_of_one_partner_share_what_is_theirs(api: Api, partner: httpx.C
     again = second.post("/v1/orders", json=examples.SMALL_ORDER, headers=headers)
     assert (again.headers["idempotency-replayed"], again.content) == ("true", first_answer.content)
     assert second.get(first_answer.headers["location"]).status_code == 200
+
+
+def test_a_key_is_changed_without_a_gap(conn: Connection) -> None:
+    old = keys.create(conn, "acme", Scope.PARTNER, source="acme-rings", valid_days=90, clock=lambda: NOW)
+    new = keys.rotate(conn, "acme", overlap=timedelta(hours=1), clock=lambda: NOW)
+    for key in (old, new):
+        assert keys.authenticate(conn, key.key, clock=lambda: NOW).caller.name == "acme-rings"
+    later = NOW + timedelta(hours=2)
+    with pytest.raises(NotAuthenticated):
+        keys.authenticate(conn, old.key, clock=lambda: later)
+    keys.authenticate(conn, new.key, clock=lambda: later)
+    expiries = {listed.key_id: listed.expires_at for listed in keys.every(conn, clock=lambda: NOW)}
+    assert expiries == {old.key_id: NOW + timedelta(hours=1), new.key_id: NOW + timedelta(days=90)}
+    with pytest.raises(NoSuchKey):
+        keys.rotate(conn, "nobody")
+    with pytest.raises(BadExpiry):
+        keys.rotate(conn, new.key_id, overlap=timedelta(seconds=-1))

@@ -11,7 +11,7 @@ from tests.api_server import Api, with_model
 
 # ids of models, quotes and orders that were made up belong to nothing: what is well formed is refused all the same
 NOT_CHECKED = "positive_data_acceptance,ensure_resource_availability,use_after_free"
-REQUESTS_PER_CALL = 25
+REQUESTS_PER_CALL = 15
 TIME_S = 100
 
 
@@ -25,6 +25,7 @@ def test_no_request_gets_an_answer_that_is_not_promised(api: Api, tmp_path: Path
             *("--header", f"Authorization: Bearer {key}"),
             *("--phases", "examples,coverage,fuzzing"),
             *("--exclude-checks", NOT_CHECKED),
+            *("--exclude-path", "/v1/orders:batch"),  # it cannot write lines of JSON
             *("--max-examples", str(REQUESTS_PER_CALL), "--max-time", str(TIME_S), "--seed", "20261122"),
             *("--continue-on-failure", "--no-color"),
         ],
