@@ -81,7 +81,8 @@ def keep(database: Engine, receiver: Receiver, messages: Sequence[Message]) -> i
     rejected: list[Rejected] = []
     for message in messages:
         try:
-            events.append(incoming.read(receiver.sender, message.body, message.headers, now=utc_now()))
+            event = incoming.read(receiver.sender, message.body, message.headers, now=utc_now(), bare=receiver.bare)
+            events.append(event)
         except UnreadableEvent as error:
             log.warning("unreadable message set aside", sender=receiver.sender, reason=error.message)
             rejected.append(Rejected(receiver.sender, message.subject, message.body, error.message))

@@ -95,6 +95,18 @@ class Settings(BaseSettings):
     bus_kept_days: Annotated[float, Field(gt=0, le=3650)] = Field(
         default=14.0, description="How long the bus keeps events for those who were away, days."
     )
+    rabbitmq_url: str | None = Field(
+        default=None,
+        description="RabbitMQ that shop and CRM speak, beside NATS or in its place: `amqp://user:password@host:port/vhost`.",
+    )
+    rabbitmq_exchange: str = Field(
+        default="mes.events",
+        description="Topic exchange of RabbitMQ that our events go to, with their type as the key.",
+    )
+    rabbitmq_shop_queue: str = Field(
+        default="shop.order.events", description="Queue of RabbitMQ for the shop's events."
+    )
+    rabbitmq_crm_queue: str = Field(default="crm.order.events", description="Queue of RabbitMQ for the CRM's events.")
     requests_per_s: Annotated[float, Field(gt=0, le=100_000)] = Field(
         default=1000.0,
         description="Requests that a key may send to one process of the API, per second; twice as many at once.",
@@ -162,6 +174,13 @@ class Settings(BaseSettings):
     def _is_nats(cls, url: str | None) -> str | None:
         if url is not None and not all(part.strip().startswith(("nats://", "tls://")) for part in url.split(",")):
             raise ValueError("must start with nats:// or tls://")
+        return url
+
+    @field_validator("rabbitmq_url")
+    @classmethod
+    def _is_amqp(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("amqp://", "amqps://")):
+            raise ValueError("must start with amqp:// or amqps://")
         return url
 
     @property

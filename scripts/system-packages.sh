@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing: `run` for the system itself, `test` for what tests need: a browser, and
-# another program's measures of meshes.
+# Installs the Debian packages that are missing: `run` for the system itself, `test` for what tests need: a browser,
+# another program's measures of meshes, and the message broker that shop and CRM have.
 set -euo pipefail
 
 usage() {
@@ -25,6 +25,7 @@ missing() {
         test)
             has_browser || echo chromium fonts-liberation
             command -v admesh >/dev/null || echo admesh
+            [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || echo rabbitmq-server
             ;;
         *) usage ;;
     esac
@@ -65,7 +66,7 @@ fi
 echo "These packages are missing and could not be installed: ${packages[*]}." >&2
 echo "Let an administrator run: apt-get install ${packages[*]}" >&2
 if [ "$purpose" = test ]; then
-    echo "Going on without; the tests that need a browser will fail, those that compare with admesh are skipped." >&2
+    echo "Going on without; the tests that need a browser will fail, those that need the others are skipped." >&2
     exit 0
 fi
 exit 1

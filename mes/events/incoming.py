@@ -44,7 +44,9 @@ class Incoming:
     event: Mapping[str, Any]
 
 
-def read(sender: str, body: bytes, headers: Mapping[str, str] | None = None, *, now: datetime) -> Incoming:
+def read(
+    sender: str, body: bytes, headers: Mapping[str, str] | None = None, *, now: datetime, bare: bool = False
+) -> Incoming:
     """What a message says.
 
     Args:
@@ -52,11 +54,12 @@ def read(sender: str, body: bytes, headers: Mapping[str, str] | None = None, *, 
         body: its content.
         headers: as they came, for events in binary mode (attributes as headers `ce-...`).
         now: stands for a time that cannot be read.
+        bare: whether it may be the event's data alone, as the systems of before sent it.
 
     Raises:
         UnreadableEvent: it tells neither its order nor itself; says why.
     """
-    event = _event(body, headers or {})
+    event = _event(body, headers or {}, bare=bare)
     data = event.get("data")
     if not isinstance(data, dict):
         raise UnreadableEvent("`data` must be an object.")
@@ -100,7 +103,7 @@ def read(sender: str, body: bytes, headers: Mapping[str, str] | None = None, *, 
     )
 
 
-def _event(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+def _event(body: bytes, headers: Mapping[str, str], *, bare: bool) -> dict[str, Any]:
     if len(body) > LARGEST_BYTES:
         raise UnreadableEvent(f"It is larger than {LARGEST_BYTES:,} bytes.")
     try:
@@ -111,6 +114,8 @@ def _event(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     event = {**binary, "data": said} if binary else said
     if not isinstance(event, dict):
         raise UnreadableEvent("It is not a CloudEvent, which is a JSON object.")
+    if bare and "specversion" not in event and "order" in event:
+        event = {"specversion": "1.0", "data": event}
     if event.get("specversion") != "1.0":
         raise UnreadableEvent("`specversion` must be 1.0 (CloudEvents).")
     if "\\u0000" in json.dumps(event):

@@ -27,6 +27,7 @@ class JetStreamReceiver:
     """One sender's stream."""
 
     name = NAME
+    bare = False
 
     def __init__(self, url: str, sender: str, *, kept: timedelta) -> None:
         self.sender = sender

@@ -26,6 +26,8 @@ class Receiver(Protocol):
 
     name: str
     sender: str
+    bare: bool
+    """Whether messages may come without the envelope of a CloudEvent."""
 
     def receive(self) -> Sequence[Message]:
         """The next messages; none after a short wait in which none came.
