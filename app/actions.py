@@ -14,13 +14,16 @@ from mes import config
 from mes.dispatch import claims, desk
 from mes.dispatch.model import WORKABLE_STATUSES, ClaimedByAnother
 from mes.errors import MesError
+from mes.events import inbox
+from mes.events.parked import ParkedOrder
+from mes.events.webhooks import deliveries
 from mes.lists import refresher
 from mes.observability import metrics
 from mes.observability.metrics import ActionOutcome
 from mes.orders import life
 from mes.orders.life import System
 from mes.orders.model import IllegalTransition, NoSuchOrder, OrderHeld, ReasonMissing, VersionConflict
-from mes.people.permissions import Permission
+from mes.people.permissions import Permission, require
 
 log = structlog.get_logger(__name__)
 _SERVER_ERROR = 500
@@ -158,7 +161,37 @@ def write_note(order_id: UUID, note: str, expected_version: int) -> Outcome:
     )
 
 
-def _act(name: str, change: Callable[[Connection, str], Order | None], success: str) -> Outcome:
+def continue_events(order: ParkedOrder, *, skip: bool) -> Outcome:
+    """Go on with an order whose next event was parked: try it again, or leave it out."""
+    return _act(
+        "continue_events",
+        lambda conn, user: _continue(conn, user, order, skip=skip),
+        "",
+        said="The event is left out, and those after it go on." if skip else "The event is tried again.",
+    )
+
+
+def send_webhook_again(delivery_id: int) -> Outcome:
+    """Call a webhook again at once."""
+    return _act(
+        "send_webhook_again",
+        lambda conn, user: _send_again(conn, user, delivery_id),
+        "",
+        said="It is sent again within a second or so.",
+    )
+
+
+def _continue(conn: Connection, user: str, order: ParkedOrder, *, skip: bool) -> None:
+    require(conn, user, Permission.MESSAGES)
+    inbox.replay(conn, order.key, skip=skip, by=user)
+
+
+def _send_again(conn: Connection, user: str, delivery_id: int) -> None:
+    require(conn, user, Permission.MESSAGES)
+    deliveries.send_again(conn, delivery_id)
+
+
+def _act(name: str, change: Callable[[Connection, str], Order | None], success: str, *, said: str = "") -> Outcome:
     """Change an order and its row in the list in one transaction; a refusal becomes a sentence."""
     try:
         user = identity.signed_in().user_name
@@ -175,7 +208,7 @@ def _act(name: str, change: Callable[[Connection, str], Order | None], success: 
         return Outcome(done=False, message=_refusal(error))
     metrics.observe_action(name, ActionOutcome.DONE)
     if changed is None:
-        return Outcome(done=True, message="")
+        return Outcome(done=True, message=said)
     log.info(
         "action done",
         action=name,

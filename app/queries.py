@@ -20,6 +20,10 @@ from mes.db import engine as db
 from mes.db import reads
 from mes.db.reads import again_on_primary
 from mes.errors import MesError
+from mes.events import parked
+from mes.events.parked import ParkedOrder, RejectedMessage
+from mes.events.webhooks import deliveries
+from mes.events.webhooks.deliveries import Trouble
 from mes.lists import counts, order_details, order_list, quarantine
 from mes.lists.counts import OrderCounts, Queue, Waiting
 from mes.lists.order_details import Anomaly, Item, ItemPrice, Lever, OrderDetails
@@ -65,12 +69,15 @@ __all__ = [
     "OrderCounts",
     "OrderDetails",
     "Page",
+    "ParkedOrder",
     "Picture",
     "Queue",
+    "RejectedMessage",
     "Row",
     "Scope",
     "Severity",
     "Status",
+    "Trouble",
     "Turn",
     "Waiting",
     "Week",
@@ -303,6 +310,27 @@ def findings_page(
     """One page of the open findings, the newest first."""
     with connection() as conn:
         return quarantine.page(conn, findings, feed=feed, kind=kind, turn=turn, key=key)
+
+
+@again_on_primary
+def parked_orders() -> Sequence[ParkedOrder]:
+    """Orders whose next event of shop or CRM cannot be applied, the longest parked first."""
+    with connection() as conn:
+        return parked.orders(conn)
+
+
+@again_on_primary
+def unreadable_messages() -> Sequence[RejectedMessage]:
+    """Messages that belong to no order, the newest first."""
+    with connection() as conn:
+        return parked.messages(conn)
+
+
+@again_on_primary
+def webhooks_in_trouble() -> Sequence[Trouble]:
+    """Calls to webhooks that failed, the newest first."""
+    with connection() as conn:
+        return deliveries.in_trouble(conn)
 
 
 @again_on_primary

@@ -35,13 +35,14 @@ class Route:
 ORDERS = Route("orders", "Orders", "list_alt", default=True)
 THROUGHPUT = Route("throughput", "Throughput", "monitoring")
 QUARANTINE = Route("quarantine", "Quarantine", "report")
+MESSAGES = Route("messages", "Messages", "mark_email_unread")
 
 _ORDER, _CUSTOMER = "order", "customer"
 
 
 def pages() -> list[StreamlitPage]:
     """All pages, in the order of the navigation; an order's page is the list's with `?order=<id>` in its address."""
-    return [route.page() for route in (ORDERS, THROUGHPUT, QUARANTINE)]
+    return [route.page() for route in (ORDERS, THROUGHPUT, QUARANTINE, MESSAGES)]
 
 
 def order_in_address() -> str | None:

@@ -33,6 +33,9 @@ class Judgement:
     reason: str
 
 
+_NAMES = {System.SHOP: "the shop", System.CRM: "the CRM"}
+
+
 def judge(sender: System, source: str, told: str, fault: str | None, order: Standing | None) -> Judgement:
     """What becomes of a sender's next event about an order.
 
@@ -54,7 +57,7 @@ def judge(sender: System, source: str, told: str, fault: str | None, order: Stan
 def _never(sender: System, source: str, told: str) -> str | None:
     """Why the sender can never tell this, whatever becomes of the order; None when it can."""
     if Status(told) not in _told_by(sender):
-        return f"{sender} never sets {told}"
+        return f"{_NAMES[sender]} never sets {told}"
     if sender is System.SHOP and source != System.SHOP:
         return f"the order belongs to {source}, not to the shop"
     return None

@@ -175,9 +175,9 @@ def test_a_cancellation_is_judged_ahead_of_what_waits_and_of_gaps(shop: Connecti
 @pytest.mark.parametrize(
     ("told", "sender", "reason"),
     [
-        ("SHIPPED", "crm", "crm never sets SHIPPED"),
+        ("SHIPPED", "crm", "the CRM never sets SHIPPED"),
         ("MELTED", "crm", "`data.type` must be one of"),
-        ("MANUFACTURING_APPROVED", "shop", "shop never sets MANUFACTURING_APPROVED"),
+        ("MANUFACTURING_APPROVED", "shop", "the shop never sets MANUFACTURING_APPROVED"),
     ],
 )
 def test_what_can_never_be_legal_parks_its_order_alone(shop: Connection, told: str, sender: str, reason: str) -> None:

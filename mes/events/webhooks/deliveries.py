@@ -261,22 +261,84 @@ def redeliver(conn: Connection, caller: Caller, endpoint_id: UUID, delivery_id: 
         NoSuchWebhook, NoSuchDelivery: the caller has none with this id.
     """
     endpoints.get(conn, caller, endpoint_id)
-    again = conn.execute(
-        text("""
-            update ops.webhook_deliveries set
-                state = 'waiting', next_at = now(), finished_at = null, claimed_until = null,
-                attempts = case when state = 'waiting' then attempts else 0 end
-            where delivery_id = :delivery_id and endpoint_id = :endpoint_id
-            returning delivery_id
-        """),
+    mine = conn.execute(
+        text("select from ops.webhook_deliveries where delivery_id = :delivery_id and endpoint_id = :endpoint_id"),
         {"delivery_id": delivery_id, "endpoint_id": endpoint_id},
-    ).one_or_none()
-    if again is None:
+    )
+    if mine.first() is None:
         raise NoSuchDelivery(delivery_id=delivery_id)
+    send_again(conn, delivery_id)
     row = conn.execute(text(f"{_SHOWN} where delivery_id = :delivery_id"), {"delivery_id": delivery_id}).one()
     return _delivery(dict(row._mapping))  # noqa: SLF001 - as above
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """A delivery that failed so far, or for good, as the workshop sees it."""
+
+    delivery_id: int
+    caller: str
+    url: str
+    order_id: UUID
+    event_type: str
+    state: str
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    disabled_reason: str | None
+    created_at: datetime
+
+
+def in_trouble(conn: Connection, limit: int = 100) -> Sequence[Trouble]:
+    """Deliveries that were given up, or have failed and wait for their next attempt; the newest first."""
+    rows = conn.execute(
+        text("""
+            select
+                deliveries.delivery_id, endpoints.caller, endpoints.url, deliveries.order_id, deliveries.event_type,
+                deliveries.state, deliveries.attempts, last.status as last_status, last.error as last_error,
+                endpoints.disabled_reason, deliveries.created_at
+            from ops.webhook_endpoints as endpoints
+            cross join lateral (
+                (
+                    select * from ops.webhook_deliveries as waiting
+                    where waiting.endpoint_id = endpoints.endpoint_id and state = 'waiting' and attempts > 0
+                    order by next_at limit :limit
+                )
+                union all
+                (
+                    select * from ops.webhook_deliveries as failed
+                    where failed.endpoint_id = endpoints.endpoint_id and state = 'failed'
+                    order by position desc limit :limit
+                )
+            ) as deliveries
+            left join lateral (
+                select status, error from ops.webhook_attempts as attempts
+                where attempts.delivery_id = deliveries.delivery_id order by attempt_id desc limit 1
+            ) as last on true
+            order by deliveries.delivery_id desc limit :limit
+        """),
+        {"limit": limit},
+    )
+    return [Trouble(**row._mapping) for row in rows]  # noqa: SLF001 - as above
+
+
+def send_again(conn: Connection, delivery_id: int) -> None:
+    """Try a delivery again at once, whoever it is for; a disabled webhook stays so until its owner enables it.
+
+    Raises:
+        NoSuchDelivery: there is none with this id.
+    """
+    if conn.execute(_AGAIN, {"delivery_id": delivery_id}).one_or_none() is None:
+        raise NoSuchDelivery(delivery_id=delivery_id)
+
+
+_AGAIN = text("""
+    update ops.webhook_deliveries set
+        state = 'waiting', next_at = now(), finished_at = null, claimed_until = null,
+        attempts = case when state = 'waiting' then attempts else 0 end
+    where delivery_id = :delivery_id
+    returning delivery_id
+""")
 _SHOWN = """
     select delivery_id, order_id, sequence, event_type, state, attempts, nullif(next_at, 'infinity') as next_at,
         created_at, finished_at, last.attempted_at as last_at, last.status as last_status, last.error as last_error,
