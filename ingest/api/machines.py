@@ -1,14 +1,18 @@
 """Answers machines: whether the process lives, whether it can serve, and its metrics."""
 
+import json
+
 import anyio.to_thread
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ingest.api import examples, openapi, problems, shapes
+from mes.events import asyncapi
 from mes.observability import health, metrics
 
 router = APIRouter(tags=["machines"])
+_ASYNCAPI = json.dumps(asyncapi.document())
 
 
 @router.get(
@@ -60,6 +64,29 @@ def prometheus(request: Request) -> Response:
     """In a thread: there may be many series."""
     content, content_type = metrics.exposition(request.headers.get("accept"))
     return Response(content, headers={"content-type": content_type})
+
+
+@router.get(
+    "/asyncapi.json",
+    summary="What is told by the bus",
+    description="The bus, as AsyncAPI 3.0: its subjects, and the events in both directions. Needs no key.",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The document.",
+            "headers": {"X-Request-Id": openapi.REQUEST_ID_HEADER},
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object"},
+                    "examples": {"example": {"value": {"asyncapi": "3.0.0"}}},
+                }
+            },
+        }
+    },
+)
+async def bus_document() -> Response:
+    """Async: it is there already."""
+    return Response(_ASYNCAPI, media_type="application/json")
 
 
 def _answer(report: health.Report) -> Response:

@@ -37,4 +37,4 @@ def test_no_request_gets_an_answer_that_is_not_promised(api: Api, tmp_path: Path
         timeout=200,
     )
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
-    assert "21 passed" in run.stdout
+    assert "22 passed" in run.stdout
