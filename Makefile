@@ -48,6 +48,10 @@ up: $(COMPILED) ## run everything on this machine, with your own data; see docs/
 test: setup ## all tests; ARGS="tests/unit -k price" for some
 	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
+.PHONY: faults
+faults: setup ## hurt the running system while orders live their lives; ARGS="--orders 20000 --seconds 1200"
+	@$(BIN)/python -m tests.faults.suite $(ARGS)
+
 .PHONY: lint
 lint: $(INSTALLED) ## style, types, boundaries, SQL, the lock, containers, CI; stops at the first that fails
 	@$(BIN)/ruff check .
