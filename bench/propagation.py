@@ -48,6 +48,7 @@ class _Seen:
     """When each event was committed, came to the bus, and stood in the list (seconds of one clock)."""
 
     committed: dict[Key, float] = field(default_factory=dict)
+    unlisted: dict[Key, None] = field(default_factory=dict)
     on_bus: dict[Key, float] = field(default_factory=dict)
     in_list: dict[Key, float] = field(default_factory=dict)
     backlog: list[int] = field(default_factory=list)
@@ -70,7 +71,7 @@ def main() -> int:
     with ExitStack() as stack:
         data = stack.enter_context(_histories.dataset(asked.orders))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mes-bench-")))
-        url = stack.enter_context(_running_bus(folder))
+        url = stack.enter_context(running_bus(folder))
         _begin_after_history(data)
         port = ports.free("127.0.0.1", data.settings.worker_port)
         settings = data.settings.model_copy(update={"nats_url": url})
@@ -81,7 +82,8 @@ def main() -> int:
 
 
 @contextmanager
-def _running_bus(folder: Path) -> Iterator[str]:
+def running_bus(folder: Path) -> Iterator[str]:
+    """A NATS of the benchmark's own; gives its URL."""
     url = bus_server.prepare(folder, ports.free("127.0.0.1", 4222))
     process = subprocess.Popen(bus_server.command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -151,6 +153,7 @@ def _write(data: Dataset, seen: _Seen, orders: Sequence[UUID], seconds: float, r
             changed = service.write_note(conn, order_id, _PERSON, f"{before.version} at {time.perf_counter()}")
         with seen.lock:
             seen.committed[order_id, changed.version] = time.perf_counter()
+            seen.unlisted[order_id, changed.version] = None
         done += 1
         time.sleep(max(0.0, began + done / rate - time.perf_counter()))
 
@@ -175,7 +178,7 @@ def _watch_list(data: Dataset, seen: _Seen) -> None:
     with data.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         while not seen.ended.is_set():
             with seen.lock:
-                pending = [key for key in seen.committed if key not in seen.in_list]
+                pending = list(seen.unlisted)
             rows = conn.execute(
                 text("select order_id, version from marts.order_list where order_id = any(cast(:ids as uuid[]))"),
                 {"ids": list({order_id for order_id, _ in pending})},
@@ -186,6 +189,7 @@ def _watch_list(data: Dataset, seen: _Seen) -> None:
                 for order_id, version in pending:
                     if listed.get(order_id, 0) >= version:
                         seen.in_list[order_id, version] = now
+                        del seen.unlisted[order_id, version]
             time.sleep(_LOOK_S)
 
 

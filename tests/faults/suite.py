@@ -67,29 +67,29 @@ def run(home: Path, orders: int, seconds: float, pause_s: float, seed: int) -> F
         with world.engine.begin() as conn:
             rate_store.load(conn, rate_cards.load_sample())
             key = keys.create(conn, "shop", Scope.SHOP).key
-        shop = Shop(world, key, ledger)
+        shop = Shop(world, key, ledger, stopping)
         shop.upload()
         senders = Senders(world, lives, ledger, seed)
-        threads = [
-            threading.Thread(target=shop.place, args=(lives[: orders // 2], seconds * 0.8)),
-            threading.Thread(target=shop.place, args=(lives[orders // 2 :], seconds * 0.8)),
+        placing = [
+            threading.Thread(target=shop.place, args=(half, seconds * 0.8))
+            for half in (lives[: orders // 2], lives[orders // 2 :])
+        ]
+        others = [
             threading.Thread(target=senders.send, args=(seconds * 0.9, stopping)),
             threading.Thread(target=work, args=(world.engine, stopping)),
         ]
-        for thread in threads:
+        for thread in (*placing, *others):
             thread.start()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            time.sleep(chance.expovariate(1 / pause_s))
-            world.hurt(chance, senders.once_more)
-        for thread in threads[:2]:
-            thread.join()
-        last_fault = time.monotonic()
-        settled = _wait(lambda: _at_rest(world, ledger, lives), _SETTLE_S)
-        stopping.set()
-        for thread in threads[2:]:
-            thread.join()
-        found = _findings(world, ledger, lives)
+        try:
+            _hurt(world, senders, chance, seconds, pause_s)
+            last_fault = time.monotonic()
+            for thread in placing:
+                thread.join()
+            settled = _wait(lambda: _at_rest(world, ledger, lives), _SETTLE_S)
+        finally:
+            stopping.set()
+            for thread in (*placing, *others):
+                thread.join()
         return {
             "orders": len(ledger.orders),
             "events_sent": len(ledger.events),
@@ -97,8 +97,15 @@ def run(home: Path, orders: int, seconds: float, pause_s: float, seed: int) -> F
             "kills": sum(count for name, count in world.done.items() if name.startswith("kill")),
             **{name: world.done[name] for name in sorted(world.done)},
             "settled_s": round(time.monotonic() - last_fault, 1) if settled else -1,
-            **found,
+            **_findings(world, ledger, lives),
         }
+
+
+def _hurt(world: World, senders: Senders, chance: random.Random, seconds: float, pause_s: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(chance.expovariate(1 / pause_s))
+        world.hurt(chance, senders.once_more)
 
 
 def _at_rest(world: World, ledger: Ledger, lives: list[Life]) -> bool:

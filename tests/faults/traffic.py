@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -73,15 +74,19 @@ class Ledger:
 class Shop:
     """Places orders by the API, each until it is answered."""
 
-    def __init__(self, world: World, key: str, ledger: Ledger) -> None:
-        self._world, self._key, self._ledger = world, key, ledger
+    def __init__(self, world: World, key: str, ledger: Ledger, stopping: threading.Event) -> None:
+        self._world, self._key, self._ledger, self._stopping = world, key, ledger, stopping
 
     def upload(self) -> None:
         """Send the model of all orders."""
         self._until_answered("POST", "/v1/models", content=examples.STL.encode(), media_type="model/stl")
 
     def place(self, lives: Sequence[Life], over_s: float) -> None:
-        """Place these orders, spread over a time."""
+        """Place these orders, spread over a time, unless all of it ends before."""
+        with suppress(InterruptedError):
+            self._place(lives, over_s)
+
+    def _place(self, lives: Sequence[Life], over_s: float) -> None:
         began = time.monotonic()
         for number, each in enumerate(lives):
             time.sleep(max(0.0, began + over_s * number / len(lives) - time.monotonic()))
@@ -104,6 +109,8 @@ class Shop:
         headers = {"authorization": f"Bearer {self._key}", "content-type": media_type}
         headers |= {"idempotency-key": key} if key is not None else {}
         while True:
+            if self._stopping.is_set():
+                raise InterruptedError
             try:
                 answer = httpx.request(
                     method, self._world.api_url + path, content=content, headers=headers, timeout=10, trust_env=False
@@ -141,9 +148,13 @@ class Senders:
         asyncio.run(self._send(over_s, stopping))
 
     async def _send(self, over_s: float, stopping: threading.Event) -> None:
-        pause = over_s / len(self._delivery)
-        await self._publish(self._delivery, pause)
-        while not stopping.is_set():
+        sending = asyncio.create_task(self._send_all(over_s))
+        await asyncio.to_thread(stopping.wait)
+        sending.cancel()
+
+    async def _send_all(self, over_s: float) -> None:
+        await self._publish(self._delivery, over_s / len(self._delivery))
+        while True:
             if self._again.is_set():
                 self._again.clear()
                 await self._publish(self._all, 0)
@@ -158,7 +169,11 @@ class Senders:
                 try:
                     if client is None or not client.is_connected:
                         client = await nats.connect(
-                            self._world.bus.url, allow_reconnect=False, connect_timeout=2, max_reconnect_attempts=1
+                            self._world.bus.url,
+                            allow_reconnect=False,
+                            connect_timeout=2,
+                            max_reconnect_attempts=1,
+                            error_cb=_quiet,
                         )
                     subject = subjects.incoming(sender, "shop", number)
                     await client.jetstream(timeout=3).publish(subject, json.dumps(event).encode())
@@ -170,6 +185,10 @@ class Senders:
                 self._ledger.events.add(str(event["id"]))
         if client is not None:
             await client.close()
+
+
+async def _quiet(_error: Exception) -> None:
+    """It is raised where it is waited for, too."""
 
 
 def work(engine: Engine, stopping: threading.Event) -> None:

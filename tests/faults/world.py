@@ -81,6 +81,11 @@ class World:
     def __init__(self, home: Path, stack: ExitStack) -> None:
         self.home = home
         self.postgres = stack.enter_context(EmbeddedPostgres(home))
+        self._looking_after = threading.Event()
+        looking = threading.Thread(target=self._look_after_database)
+        looking.start()
+        stack.callback(looking.join)
+        stack.callback(self._looking_after.set)
         self._make_database()
         url = self.postgres.url("world")
         self.engine: Engine = engines.connect(sqlalchemy_url(url), application="workshop", pool_size=20)
@@ -153,8 +158,11 @@ class World:
         self.done["kill -9 of both relays"] += 1
 
     def _restart_database(self, _chance: random.Random) -> None:
-        state = json.loads((self.home / "postgres.json").read_text())
-        os.kill(int(state["postmaster"]), signal.SIGINT)
+        try:
+            state = json.loads((self.home / "postgres.json").read_text())
+            os.kill(int(state["postmaster"]), signal.SIGINT)
+        except (FileNotFoundError, ProcessLookupError):  # it has not come back from the last time
+            return
         self.done["database restarted"] += 1
 
     def _kill_bus(self, chance: random.Random) -> None:
@@ -182,6 +190,12 @@ class World:
         time.sleep(chance.uniform(1, 7))
         program.signal(signal.SIGCONT)
         self.done[f"{program.name} paused"] += 1
+
+    def _look_after_database(self) -> None:
+        """As `mes up` does: what keeps the server gives up when it ends again and again."""
+        while not self._looking_after.wait(1.0):
+            if not self.postgres.is_kept():
+                self.postgres.start()
 
     def _await_api(self) -> None:
         end = time.monotonic() + _START_LIMIT_S
