@@ -5,9 +5,10 @@ cd "$(dirname "$0")"
 
 export IMAGE=${IMAGE:-atelier-mes:latest}
 # beside an installation that may be running here
-export API_PORT=18000 CONSOLE_PORT=18501 DAGSTER_PORT=13000 LISTEN_ADDRESS=127.0.0.1
+export API_PORT=18000 CONSOLE_PORT=18501 DAGSTER_PORT=13000 NATS_PORT=14222 LISTEN_ADDRESS=127.0.0.1
 POSTGRES_PASSWORD=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-export POSTGRES_PASSWORD
+NATS_PASSWORD=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+export POSTGRES_PASSWORD NATS_PASSWORD
 
 compose() {
     docker compose --project-name atelier-mes-smoke --file compose.yaml "$@"
