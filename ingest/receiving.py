@@ -1,10 +1,12 @@
 """Takes in what shop and CRM tell by a bus, and has it applied."""
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError
 
 from ingest.loops import Every
 from mes.clock import utc_now
@@ -15,6 +17,7 @@ from mes.events.inbox import Key, Rejected
 from mes.events.incoming import Incoming, UnreadableEvent
 from mes.observability import metrics
 
+_REFUSED = "The database does not take what it says."
 _WAKE_EVERY = timedelta(seconds=0.5)
 
 log = structlog.get_logger(__name__)
@@ -35,7 +38,11 @@ class Receive:
         messages = self._receiver.receive()
         if not messages:
             return False
-        keep(self._database, self._receiver, messages)
+        try:
+            keep(self._database, self._receiver, messages)
+        except BaseException:
+            self._receiver.give_back(messages)
+            raise
         self._receiver.acknowledge(messages)
         return True
 
@@ -56,14 +63,16 @@ class Apply:
             metrics.observe_applied(looked.applied)
             log.info("events applied", events=looked.applied, orders=looked.orders)
         for key in looked.gaps:
-            self._ask_again(key)
+            if not self._ask_again(key):
+                break  # a bus is away; the others are asked about when their turn comes again
         return looked.orders >= applying.BATCH
 
     def _wake(self) -> None:
         with self._database.begin() as conn:
             inbox.wake(conn)
 
-    def _ask_again(self, key: Key) -> None:
+    def _ask_again(self, key: Key) -> bool:
+        """Ask every bus of the sender; gives whether all could be asked."""
         for receiver in self._receivers:
             if receiver.sender != key.sender:
                 continue
@@ -71,8 +80,9 @@ class Apply:
                 found = keep(self._database, receiver, receiver.ask_again(key))
             except BusUnavailable as error:
                 log.warning("a missing event cannot be asked for", external_id=key.external_id, error=str(error))
-            else:
-                log.warning("asked again for a missing event", external_id=key.external_id, found=found)
+                return False
+            log.warning("asked again for a missing event", external_id=key.external_id, found=found)
+        return True
 
 
 def keep(database: Engine, receiver: Receiver, messages: Sequence[Message]) -> int:
@@ -87,8 +97,28 @@ def keep(database: Engine, receiver: Receiver, messages: Sequence[Message]) -> i
             log.warning("unreadable message set aside", sender=receiver.sender, reason=error.message)
             rejected.append(Rejected(receiver.sender, message.subject, message.body, error.message))
     with database.begin() as conn:
-        new = inbox.accept(conn, events, receiver.name)
+        new, refused = _accept(conn, events, receiver.name)
+        rejected += [
+            Rejected(each.sender, f"{each.source} {each.external_id}", json.dumps(each.event).encode(), _REFUSED)
+            for each in refused
+        ]
         for each in rejected:
             inbox.reject(conn, each, receiver.name)
     metrics.observe_received(receiver.sender, receiver.name, new, len(events) - new, len(rejected))
     return new
+
+
+def _accept(conn: Connection, events: Sequence[Incoming], carrier: str) -> tuple[int, Sequence[Incoming]]:
+    """How many were new, and those that the database refuses: one such message must not keep the others out."""
+    try:
+        with conn.begin_nested():
+            return inbox.accept(conn, events, carrier), ()
+    except DataError:
+        if len(events) == 1:
+            return 0, events
+    new, refused = 0, list[Incoming]()
+    for event in events:
+        added, bad = _accept(conn, [event], carrier)
+        new += added
+        refused += bad
+    return new, refused

@@ -100,6 +100,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await run_in_threadpool(_warm_up, backend.engine)
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     app.state.readiness_threads = anyio.CapacityLimiter(1)
+    app.state.batches = anyio.Semaphore(order_batches.BODIES_AT_ONCE)
     yield
     backend.engine.dispose()
 

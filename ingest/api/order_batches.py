@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Literal
 from uuid import UUID
 
+import anyio
 import structlog
 from fastapi import APIRouter, Depends
 from psycopg.errors import DeadlockDetected
 from pydantic import Field
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -18,6 +20,7 @@ from ingest.api import errors, examples, openapi, problems
 from ingest.api.bodies import Body, parse, receive
 from ingest.api.calls import Call, Called
 from ingest.api.errors import BodyTooLarge, UnsupportedMediaType
+from ingest.api.overload import Overloaded
 from ingest.api.shape import Shape
 from ingest.api.shapes import Problem
 from mes.callers.model import Caller
@@ -32,6 +35,7 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_LINES = 10_000
 # a transaction of some fifty milliseconds
 _AT_ONCE, _PARTS_AT_ONCE = 250, 2
+BODIES_AT_ONCE = 4  # each may take 64 MB while it comes in
 _ATTEMPTS = 5  # when two parts write the same customers, one of them may have to begin again
 _LINE_MAX_BYTES = 2 * 1024 * 1024
 
@@ -63,9 +67,18 @@ class RefusedLine(Shape):
     problem: Problem
 
 
-async def receive_ndjson(request: Request) -> Body:
-    """Receive the body; for `Depends`."""
-    return await receive(request, (MEDIA_TYPE, "application/jsonl"), MAX_BYTES)
+async def receive_ndjson(request: Request, call: Called) -> Body:
+    """Receive the body, once we know that the caller has a key, and a few at a time; for `Depends`."""
+    await run_in_threadpool(_require_key, call)
+    receiving: anyio.Semaphore = request.app.state.batches
+    try:
+        receiving.acquire_nowait()
+    except anyio.WouldBlock:
+        raise Overloaded from None
+    try:
+        return await receive(request, (MEDIA_TYPE, "application/jsonl"), MAX_BYTES)
+    finally:
+        receiving.release()
 
 
 @router.post(
@@ -105,6 +118,11 @@ def place_orders(call: Called, body: Annotated[Body, Depends(receive_ndjson)]) -
         if len(lines) > MAX_LINES:
             raise TooManyLines(lines=len(lines))
     return StreamingResponse(_answers(call, caller, lines), media_type=MEDIA_TYPE)
+
+
+def _require_key(call: Call) -> None:
+    with call.transaction():
+        pass
 
 
 def _answers(call: Call, caller: Caller, lines: Sequence[bytes]) -> Iterator[bytes]:

@@ -224,33 +224,32 @@ def every(conn: Connection, *, clock: Clock = utc_now) -> Sequence[ListedKey]:
 def rotate(conn: Connection, key: str, *, overlap: timedelta = OVERLAP, clock: Clock = utc_now) -> NewKey:
     """Make a new key in place of one, named by its id or its name; the old one works on for `overlap`, then expires.
 
-    The new one has its name, scope, source and time to live.
+    The new one has its name, scope, source and time to live. Of several with the name, the newest is meant: the others
+    are on their way out.
 
     Raises:
-        NoSuchKey, AmbiguousKeyName: as for `revoke`.
+        NoSuchKey: none that can be used has this id or name.
         BadExpiry: the overlap is negative.
     """
     if overlap < timedelta():
         raise BadExpiry("The old key cannot end in the past.")
-    key_id, now = _find(conn, key), clock()
+    now = clock()
     old = conn.execute(
         text("""
-            update ops.api_keys set expires_at = least(expires_at, :until) where key_id = :key_id
-            returning name, scope, caller, created_at, (
-                select before.expires_at from ops.api_keys as before where before.key_id = :key_id
-            ) as expired_at
+            select key_id, name, scope, caller, created_at, expires_at from ops.api_keys
+            where (key_id = :key or name = :key) and revoked_at is null and coalesce(expires_at > :now, true)
+            order by key_id = :key desc, created_at desc, expires_at desc nulls first limit 1 for update
         """),
-        {"key_id": key_id, "until": now + overlap},
-    ).one()
-    lives = (old.expired_at - old.created_at).days if old.expired_at is not None else None
-    return create(
-        conn,
-        old.name,
-        Scope(old.scope),
-        source=old.caller,
-        valid_days=max(lives, 1) if lives is not None else None,
-        clock=clock,
+        {"key": key, "now": now},
+    ).one_or_none()
+    if old is None:
+        raise NoSuchKey(key=key[:LONGEST_NAME])
+    conn.execute(
+        text("update ops.api_keys set expires_at = least(expires_at, :until) where key_id = :key_id"),
+        {"key_id": old.key_id, "until": now + overlap},
     )
+    lives_days = max((old.expires_at - old.created_at).days, 1) if old.expires_at is not None else None
+    return create(conn, old.name, Scope(old.scope), source=old.caller, valid_days=lives_days, clock=clock)
 
 
 def revoke(conn: Connection, key: str, *, clock: Clock = utc_now) -> str:
@@ -320,7 +319,11 @@ def note_use(conn: Connection, key_id: str, *, clock: Clock = utc_now) -> None:
 
 def _find(conn: Connection, key: str) -> str:
     rows = conn.execute(
-        text("select key_id from ops.api_keys where key_id = :key or (name = :key and revoked_at is null)"),
+        text("""
+            select key_id from ops.api_keys
+            where key_id = :key
+                or (name = :key and revoked_at is null and (expires_at is null or expires_at > now()))
+        """),
         {"key": key},
     )
     found = [str(key_id) for (key_id,) in rows]

@@ -543,6 +543,7 @@ webhook_endpoints = Table(
     _now("created_at"),
     Column("disabled_at", TIME),
     Column("disabled_reason", Text),
+    Column("deleted_at", TIME, comment="Gone for its owner; a worker removes it, with its deliveries."),
     Index("ix_webhook_endpoints_caller", "caller"),
     schema=OPS,
 )
@@ -574,6 +575,11 @@ webhook_deliveries = Table(
         "ix_webhook_deliveries_of_order",
         *("endpoint_id", "order_id", "position"),
         postgresql_where=text("state = 'waiting'"),
+    ),
+    Index(
+        "ix_webhook_deliveries_failed",
+        *("endpoint_id", "position"),
+        postgresql_where=text("state = 'failed'"),
     ),
     Index("ix_webhook_deliveries_finished_at", "finished_at", postgresql_where=text("finished_at is not null")),
     schema=OPS,

@@ -92,7 +92,7 @@ class _Look:
     def go_on(self) -> None:
         """Apply what can be applied, and note what is waited for."""
         if self._sender is System.CRM:
-            self._next = max(self._next, self._told_by_feed() + 1)
+            self._next = self._after_feed()
         self._events = self._undecided()
         self._cancel()
         if self._parked is None:
@@ -106,8 +106,9 @@ class _Look:
 
         What its sender told before it, or tells later of the time before it, has no effect any more.
         """
-        for event in [each for each in self._events if each.type == Status.CANCELLED and each.fault is None]:
-            if event.sequence is not None and event.sequence < self._next:
+        for event in sorted(self._events, key=lambda each: each.inbox_id):
+            passed = event.sequence is not None and event.sequence < self._next
+            if event.type != Status.CANCELLED or event.fault is not None or passed or event not in self._events:
                 continue
             judgement = self._judge(event)
             if judgement.verdict is Verdict.WAIT:
@@ -116,14 +117,17 @@ class _Look:
                 self._park(event, judgement)
                 return
             self._settle(event, judgement)
-            self._parked = None
-            numbered = event.sequence is not None
-            for other in list(self._events):
-                before = other.sequence is not None and other.sequence < event.sequence if numbered else True
-                if before and (other.sequence is not None) == numbered:
-                    self._ignore(other, "the order was cancelled meanwhile")
-            if numbered:
-                self._next = max(self._next, event.sequence + 1)
+            self._void_before(event)
+
+    def _void_before(self, cancellation: Row[Any]) -> None:
+        """What its sender told before a cancellation waits no more; one without a number comes after all of those."""
+        self._parked = None
+        sequence = cancellation.sequence
+        for other in list(self._events):
+            if (other.sequence is None) == (sequence is None) and (sequence is None or other.sequence < sequence):
+                self._ignore(other, "the order was cancelled meanwhile")
+        if sequence is not None:
+            self._next = max(self._next, sequence + 1)
 
     def _go_on_numbered(self) -> None:
         gap = False
@@ -247,20 +251,22 @@ class _Look:
         passed = frozenset(map(Status, row.passed or ()))
         self._order_id, self._version, self._order = row.order_id, row.version, Standing(row.status, row.held, passed)
 
-    def _told_by_feed(self) -> int:
-        """Up to which of its numbers the sender's feed has been applied, without gaps."""
+    def _after_feed(self) -> int:
+        """The next number, once the sender's feed has been applied from where we are on, without gaps."""
         return query.number(
             self._conn,
             """
-            select coalesce(max(sequence), 0) from (
+            select coalesce(max(sequence) + 1, :next) from (
                 select sequence, row_number() over (order by sequence) as nth from (
                     select distinct sequence from raw.crm_order_events
                     where source = :source and external_id = :external_id and applied_at is not null
+                        and sequence >= :next
                 ) as told
-            ) as numbered where sequence = nth
+            ) as numbered where sequence = :next - 1 + nth
             """,
             source=self._key.source,
             external_id=self._key.external_id,
+            next=self._next,
         )
 
     def _undecided(self) -> list[Row[Any]]:

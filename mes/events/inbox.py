@@ -89,10 +89,13 @@ def wake(conn: Connection) -> int:
     woken = conn.execute(
         text("""
             update ops.inbox_orders as waiting set due_at = clock_timestamp(), seen_version = null
-            from ops.orders
-            where waiting.seen_version is not null
-                and orders.source = waiting.source and orders.external_id = waiting.external_id
-                and orders.version <> waiting.seen_version
+            where (sender, source, external_id) in (
+                select mine.sender, mine.source, mine.external_id
+                from ops.inbox_orders as mine
+                inner join ops.orders on orders.source = mine.source and orders.external_id = mine.external_id
+                where mine.seen_version is not null and orders.version <> mine.seen_version
+                for update of mine skip locked
+            )
         """)
     )
     return woken.rowcount

@@ -14,7 +14,7 @@ LARGEST_BYTES = 1024 * 1024
 LONGEST_NAME = 200
 LONGEST_ID = 255
 LONGEST_REASON = 1000
-_LAST_SEQUENCE = 2**31 - 1
+_LAST_SEQUENCE = 2**31 - 2  # one more is still a number
 _YEARS = range(1990, 2200)
 UNNUMBERED = "unnumbered"
 """Stands for the event source of senders that cannot number: what they say is known again by what it says."""
@@ -118,9 +118,19 @@ def _event(body: bytes, headers: Mapping[str, str], *, bare: bool) -> dict[str, 
         event = {"specversion": "1.0", "data": event}
     if event.get("specversion") != "1.0":
         raise UnreadableEvent("`specversion` must be 1.0 (CloudEvents).")
-    if "\\u0000" in json.dumps(event):
-        raise UnreadableEvent("It holds the character NUL.")
+    _require_storable(event)
     return event
+
+
+def _require_storable(event: dict[str, Any]) -> None:
+    """What JSON lets through and Postgres does not, in one message, would keep all others from being kept."""
+    try:
+        written = json.dumps(event, ensure_ascii=False, allow_nan=False)
+        written.encode()
+    except (ValueError, RecursionError):
+        raise UnreadableEvent("It holds half a character, or a number that is none.") from None
+    if "\\u0000" in written:
+        raise UnreadableEvent("It holds the character NUL.")
 
 
 def _no_constant(name: str) -> None:

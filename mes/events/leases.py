@@ -34,7 +34,8 @@ def take(conn: Connection, name: str, holder: str, ttl: timedelta = TTL) -> Leas
                 holder = excluded.holder,
                 token = held.token + case when held.holder = excluded.holder then 0 else 1 end,
                 until = excluded.until
-            where held.holder = excluded.holder or held.until < clock_timestamp() or held.until > excluded.until
+            where held.holder = excluded.holder or held.until < clock_timestamp()
+                or held.until > clock_timestamp() + cast(:ttl as interval)
             returning token
         """),
         {"name": name, "holder": holder, "ttl": ttl},

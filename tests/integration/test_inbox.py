@@ -291,6 +291,40 @@ def test_both_carriers_may_tell_the_same_with_and_without_numbers(shop: Connecti
     assert reason_parked(shop) is None
 
 
+def test_two_cancellations_without_numbers_cancel_once(shop: Connection) -> None:
+    order_id = place(shop)
+    first, second = (event(None, "CANCELLED", id=None) for _ in range(2))
+    second["data"] = second["data"] | {"occurred_at": "2026-11-29T11:00:00Z"}
+    assert tell(shop, first, second, sender="shop") == 2
+    settle(shop)
+    assert types(shop, order_id) == ["SUBMITTED", "CANCELLED"]
+    assert [state for _, state in states(shop)] == ["applied", "ignored"]
+    assert reason_parked(shop) is None
+
+
+def test_a_feed_fills_a_gap_that_the_bus_has_left_in_the_middle(shop: Connection) -> None:
+    """1 came by the bus, 2 is lost there and comes by a feed that tells nothing else, 3 waits for it."""
+    order_id = place(shop)
+    move(shop, order_id, Status.PRICE_CALCULATED)
+    tell(shop, event(1, "MANUFACTURING_APPROVED"), event(3, "CANCELLED", type="x"))
+    shop.execute(text("update ops.inbox set type = 'CLOSED' where sequence = 3"))
+    path = (Status.MANUFACTURING_STARTED, Status.MANUFACTURING_COMPLETED, Status.PACKAGING, Status.SHIPPED)
+    settle(shop)
+    move(shop, order_id, *path)
+    settle(shop)
+    assert states(shop) == [(1, "applied"), (3, "waiting")]
+    shop.execute(
+        text("""
+            insert into raw.crm_order_events
+                (event_id, source, external_id, sequence, type, occurred_at, month, file, line, applied_at)
+            values ('f-2', 'shop', 'S-1', 2, 'MANUFACTURING_APPROVED', now(), '2026-11-01', 'f', 1, now())
+        """)
+    )
+    later(shop, 40)
+    settle(shop)
+    assert states(shop) == [(1, "applied"), (3, "applied")]
+
+
 def test_an_order_that_is_locked_is_looked_at_later_and_others_go_on(engine: Engine) -> None:
     with engine.begin() as conn:
         add_model(conn)
@@ -342,6 +376,11 @@ def test_an_event_that_fails_again_and_again_is_parked(shop: Connection, monkeyp
         (json.dumps(event(1, "CLOSED", id="x" * 256)).encode(), "`id`"),
         (json.dumps(event(1, "CLOSED", id=7)).encode(), "`id`"),
         (json.dumps(event(1, "CLOSED", note="\0")).encode(), "NUL"),
+        (json.dumps(event(1, "CLOSED", note="\ud800")).encode(), "half a character"),
+        (
+            json.dumps(event(1, "CLOSED")).encode().replace(b'"sequence": 1', b'"sequence": 1, "weight": 1e999'),
+            "number",
+        ),
         (b'{"specversion": "1.0", "data": "' + b"x" * 1024 * 1024 + b'"}', "larger"),
     ],
 )

@@ -177,6 +177,37 @@ def test_a_queue_that_its_owner_made_is_used_as_it_is(rabbit: Rabbit, engine: En
     receiver.close()
 
 
+def test_what_could_not_be_kept_comes_again(
+    rabbit: Rabbit, engine: Engine, order: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = RabbitReceiver(rabbit.url, "crm", QUEUE)
+    receive = Receive(engine, receiver)
+    receive.step()
+    send(rabbit, QUEUE, json.dumps(event(1, "MANUFACTURING_APPROVED")).encode())
+    with monkeypatch.context() as failing:
+        failing.setattr("mes.events.inbox.accept", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            eventually(receive.step)
+    eventually(receive.step)
+    settle(engine)
+    assert types(engine, order)[-1] == "MANUFACTURING_APPROVED"
+    receiver.close()
+
+
+def test_a_queue_that_is_made_anew_is_listened_to_again(rabbit: Rabbit, engine: Engine, order: UUID) -> None:
+    receiver = RabbitReceiver(rabbit.url, "crm", "moved")
+    assert receiver.receive() == []
+    ask(rabbit, lambda channel: channel.queue_delete("moved"))
+    with pytest.raises(BusUnavailable):
+        eventually(lambda: bool(receiver.receive()))
+    assert receiver.receive() == []
+    send(rabbit, "moved", json.dumps(event(1, "MANUFACTURING_APPROVED")).encode())
+    eventually(Receive(engine, receiver).step)
+    settle(engine)
+    assert types(engine, order)[-1] == "MANUFACTURING_APPROVED"
+    receiver.close()
+
+
 def test_a_broker_that_was_away_is_used_again(tmp_path: Path, engine: Engine, order: UUID) -> None:
     with running_rabbit(tmp_path / "other") as rabbit:
         relay = Relay(engine, RabbitPublisher(rabbit.url, EXCHANGE))

@@ -1,6 +1,7 @@
 """Events that shop and CRM publish to NATS come to their orders, whichever worker dies and whatever the bus loses."""
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -108,6 +109,35 @@ def test_a_message_that_nobody_can_read_is_set_aside_and_others_go_on(
     with engine.begin() as conn:
         aside = conn.execute(text("select subject, body, reason from ops.rejected_messages")).one()
     assert tuple(aside) == ("crm.v1.order.x", b"\x00not an event", "It is not JSON in UTF-8.")
+
+
+def test_what_the_database_refuses_keeps_no_other_out(
+    engine: Engine, bus: Bus, crm: JetStreamReceiver, order: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mes.events.incoming._require_storable", lambda _event: None)
+    publish(bus, event(7, "CLOSED", note="\0"), event(1, "MANUFACTURING_APPROVED"))
+    assert Receive(engine, crm).step()
+    settle(engine)
+    assert types(engine, order)[-1] == "MANUFACTURING_APPROVED"
+    with engine.begin() as conn:
+        assert conn.execute(text("select count(*) from ops.rejected_messages")).scalar_one() == 1
+
+
+def test_what_could_not_be_kept_comes_again_at_once(
+    engine: Engine, bus: Bus, crm: JetStreamReceiver, order: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database fails while messages are kept; the stream's own patience would be half a minute."""
+    publish(bus, event(1, "MANUFACTURING_APPROVED"))
+    receive = Receive(engine, crm)
+    with monkeypatch.context() as failing:
+        failing.setattr("mes.events.inbox.accept", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            receive.step()
+    end = time.monotonic() + 10
+    while not receive.step():
+        assert time.monotonic() < end
+    settle(engine)
+    assert types(engine, order)[-1] == "MANUFACTURING_APPROVED"
 
 
 def test_a_missing_event_is_fetched_from_the_bus(engine: Engine, bus: Bus, crm: JetStreamReceiver, order: UUID) -> None:

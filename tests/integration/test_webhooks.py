@@ -1,6 +1,5 @@
 """Receivers are told of each event, signed, in an order's sequence, for three days; and nothing inside is called."""
 
-import asyncio
 import ipaddress
 import json
 import threading
@@ -19,6 +18,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from mes.callers import keys
 from mes.callers.model import Caller, Scope
 from mes.clock import utc_now
 from mes.events import outbox
@@ -87,6 +87,8 @@ def shop(engine: Engine) -> Engine:
     with engine.begin() as conn:
         add_model(conn)
         add_model(conn, PARTNER)
+        for caller in (SHOP, PARTNER, CRM):
+            keys.create(conn, caller.key_name, caller.scope, source=caller.name)
     return engine
 
 
@@ -316,10 +318,10 @@ def test_an_address_that_a_name_turns_out_to_mean_is_not_called(shop: Engine, mo
         place(shop, "S-1")
         fan_out(shop)
 
-        async def resolve(*_: object, **__: object) -> list[tuple[Any, ...]]:
+        def resolve(*_: object, **__: object) -> list[tuple[Any, ...]]:
             return [(2, 1, 6, "", ("127.0.0.1", 0)), (10, 1, 6, "", ("::ffff:10.0.0.1", 0, 0, 0))]
 
-        monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolve)
+        monkeypatch.setattr("mes.events.webhooks.calling.socket.getaddrinfo", resolve)
         stopping = threading.Event()
         thread = threading.Thread(target=Sender(shop, Calls).run, args=(stopping, lambda: None))
         thread.start()
@@ -362,6 +364,7 @@ def test_addresses_of_the_internet_may_be_called() -> None:
 @pytest.mark.parametrize(
     "url",
     [
+        *("https://a..example/", "https://.x.example/", f"https://{'a' * 64}.example/"),
         *("", "shop.example", "http://shop.example/", "ftp://shop.example/", "https://", "https:///hooks"),
         *("https://user:pw@shop.example/", "https://shop.example/#x", "https://shop.example:0/", "https://[::1"),
         *("https://10.0.0.1/", "https://[::ffff:127.0.0.1]/", "https://shop.example/a b", "https://shöp.example/"),
@@ -410,3 +413,71 @@ def test_the_turn_that_nobody_gave_is_given_by_the_sweep(conn: Connection) -> No
     )
     assert deliveries.sweep(conn) == 1
     assert deliveries.sweep(conn) == 0
+
+
+def test_a_call_that_cannot_be_noted_ends_no_other(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database fails in the middle, and the sender is run again: it goes on, and makes the call once more."""
+    with receiving() as receiver:
+        subscribe(shop, SHOP, receiver.url)
+        place(shop, "S-1")
+        fan_out(shop)
+        sender = Sender(shop, partial(Calls, loopback=True))
+        stopping = threading.Event()
+        with monkeypatch.context() as failing:
+            failing.setattr(sender, "_finish", lambda *_: 1 / 0)
+            failing.setattr(sender, "_sweep", lambda: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                sender.run(stopping, lambda: None)
+            failing.setattr(sender, "_sweep", lambda: None)
+            thread = threading.Thread(target=sender.run, args=(stopping, lambda: None))
+            thread.start()
+            eventually(lambda: len(receiver.got) == 1)
+            place(shop, "S-2")
+            fan_out(shop)
+            eventually(lambda: len(receiver.got) == 2)
+            stopping.set()
+            thread.join()
+        with shop.begin() as conn:
+            conn.execute(text("update ops.webhook_deliveries set claimed_until = now() - interval '1 second'"))
+        with sending(shop):
+            eventually(lambda: [state for _, state, _ in states(shop)] == ["delivered", "delivered"])
+
+
+def test_whoever_has_no_valid_key_any_more_is_told_nothing(shop: Engine) -> None:
+    with receiving() as receiver:
+        subscribe(shop, SHOP, receiver.url)
+        place(shop, "S-1")
+        fan_out(shop)
+        with shop.begin() as conn:
+            keys.revoke(conn, SHOP.key_name)
+        place(shop, "S-2")
+        fan_out(shop)
+        with shop.begin() as conn:
+            assert deliveries.claim(conn, {}, most=8) == []
+        assert states(shop) == [(1, "waiting", 0)]
+
+
+def test_a_deleted_webhook_is_told_nothing_and_removed_piece_by_piece(shop: Engine) -> None:
+    with receiving() as receiver:
+        made = subscribe(shop, SHOP, receiver.url)
+        for number in range(3):
+            place(shop, f"S-{number}")
+        fan_out(shop)
+        with shop.begin() as conn:
+            endpoints.delete(conn, SHOP, made.endpoint.endpoint_id)
+            assert endpoints.every(conn, SHOP) == []
+            assert deliveries.claim(conn, {}, most=8) == []
+            deliveries.purge(conn, utc_now(), limit=2)
+            assert conn.execute(text("select count(*) from ops.webhook_deliveries")).scalar_one() == 1
+            deliveries.purge(conn, utc_now(), limit=2)
+            assert conn.execute(text("select count(*) from ops.webhook_endpoints")).scalar_one() == 0
+
+
+def test_secrets_that_were_promised_a_day_are_used_for_a_day(conn: Connection) -> None:
+    made = endpoints.create(conn, SHOP, "https://shop.example/", None)
+    for _ in range(2):
+        endpoints.change_secret(conn, SHOP, made.endpoint.endpoint_id)
+    kept = conn.execute(text("select secrets from ops.webhook_endpoints")).scalar_one()
+    assert len(endpoints.used_secrets(kept, utc_now())) == 3
+    assert made.secret in endpoints.used_secrets(kept, utc_now())
+    assert endpoints.used_secrets(kept, utc_now() + timedelta(hours=25)) == [kept[0]["secret"]]

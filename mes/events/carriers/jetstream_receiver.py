@@ -1,6 +1,7 @@
 """Receives what shop and CRM publish to NATS JetStream, by a durable consumer that any number of workers share."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from nats.aio.msg import Msg
@@ -9,6 +10,7 @@ from nats.js.client import JetStreamContext
 
 from mes.events import subjects
 from mes.events.carriers import nats_connection
+from mes.events.carriers.carrier import BusUnavailable
 from mes.events.carriers.nats_connection import STREAMS, NatsConnection
 from mes.events.carriers.receiver import Message
 from mes.events.inbox import Key
@@ -18,7 +20,7 @@ CONSUMER = "mes-inbox"
 _AT_ONCE = 200
 _WAIT_S = 0.2
 _UNDER_WAY = 1_000
-_AGAIN_AFTER_S = 30
+_AGAIN_AFTER_S, _AGAIN_SOON_S = 30, 1
 _OF_ONE_ORDER = 10_000
 _LISTEN_S = 1.0
 
@@ -51,6 +53,16 @@ class JetStreamReceiver:
                 await message.delivery.ack()
 
         self._bus.run(acknowledge)
+
+    def give_back(self, messages: Sequence[Message]) -> None:
+        """Have them delivered again after a second; what cannot be said is known to the stream after half a minute."""
+
+        async def give_back(_js: JetStreamContext) -> None:
+            for message in messages:
+                await message.delivery.nak(delay=_AGAIN_SOON_S)
+
+        with suppress(BusUnavailable):
+            self._bus.run(give_back)
 
     def ask_again(self, key: Key) -> Sequence[Message]:
         """All that the stream has on the order's subject."""

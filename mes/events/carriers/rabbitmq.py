@@ -40,6 +40,7 @@ class _Open:
     channel: AbstractChannel
     exchange: AbstractExchange | None = None
     arrived: "asyncio.Queue[AbstractIncomingMessage] | None" = None
+    consumer: str = ""
 
 
 class _Link:
@@ -59,10 +60,14 @@ class _Link:
         """
         return self._portal.call(self._run, work)
 
+    def drop(self) -> None:
+        """Disconnect; the next use connects again."""
+        self._portal.call(self._drop)
+
     def close(self) -> None:
         """Disconnect, for good."""
         try:
-            self._portal.call(self._drop)
+            self.drop()
         finally:
             self._opened.__exit__(None, None, None)
 
@@ -153,6 +158,10 @@ class RabbitReceiver:
 
         self._link.run(acknowledge)
 
+    def give_back(self, messages: Sequence[Message]) -> None:  # noqa: ARG002 - the broker knows
+        """Leave the broker, which has all that was not acknowledged delivered again, in its order."""
+        self._link.drop()
+
     def ask_again(self, key: Key) -> Sequence[Message]:  # noqa: ARG002
         """A queue keeps nothing of what was acknowledged."""
         return ()
@@ -165,7 +174,9 @@ class RabbitReceiver:
         if opened.arrived is None:
             opened.arrived = asyncio.Queue()
             queue = await self._declared(opened)
-            await queue.consume(opened.arrived.put, no_ack=False)
+            opened.consumer = await queue.consume(opened.arrived.put, no_ack=False)
+        elif opened.consumer not in getattr(await opened.channel.get_underlay_channel(), "consumers", {}):
+            raise ConnectionError("the queue was deleted, or has moved")  # nothing else tells: we would wait for ever
         found: list[AbstractIncomingMessage] = []
         try:
             async with asyncio.timeout(_WAIT_S):
@@ -204,5 +215,7 @@ def _attributes(message: AbstractIncomingMessage) -> dict[str, str]:
     for name, value in message.headers.items():
         for prefix in ("cloudEvents:", "cloudEvents_"):
             if name.startswith(prefix):
-                found[f"ce-{name.removeprefix(prefix)}"] = value.decode() if isinstance(value, bytes) else str(value)
+                found[f"ce-{name.removeprefix(prefix)}"] = (
+                    value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+                )
     return found

@@ -43,6 +43,9 @@ class Receiver(Protocol):
             BusUnavailable: they come again, which does no harm.
         """
 
+    def give_back(self, messages: Sequence[Message]) -> None:
+        """Say that these could not be kept: they come again, soon. Never raises."""
+
     def ask_again(self, key: Key) -> Sequence[Message]:
         """All that the bus still has of an order; nothing where a bus keeps no history.
 

@@ -11,8 +11,9 @@ LONGEST_URL = 2_000
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# IPv6 addresses that carry an IPv4 address, which is where a packet ends up: NAT64 (RFC 6052, RFC 8215)
-_NAT64 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48")))
+# IPv6 addresses that carry an IPv4 address, which is where a packet ends up (RFC 6052); those of RFC 8215 are some
+# network's own, and may carry it anywhere
+_NAT64, _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48")
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
@@ -49,6 +50,8 @@ def check_url(url: str, *, loopback: bool = False) -> None:
 
 def may_be_called(address: Address, *, loopback: bool = False) -> bool:
     """Whether it is an address of the internet at large: not private, link-local, of a cloud's metadata, or our own."""
+    if isinstance(address, ipaddress.IPv6Address) and (address.is_site_local or address in _LOCAL_NAT64):
+        return False
     final = _carried(address)
     if loopback and final.is_loopback:
         return True
@@ -61,6 +64,7 @@ def _parts(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         whole = bool(parts.hostname) and parts.port != 0
+        (parts.hostname or "").encode("idna")  # as it is looked up: no empty or overlong part
     except ValueError:
         raise BadWebhookUrl("Host or port cannot be read.") from None
     if not whole:
@@ -73,7 +77,7 @@ def _carried(address: Address) -> Address:
     if isinstance(address, ipaddress.IPv4Address):
         return address
     inside = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-    if inside is None and any(address in network for network in _NAT64):
+    if inside is None and address in _NAT64:
         inside = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     if inside is None and int(address) >> 32 == 0 and int(address) > 1:  # ::a.b.c.d, as of old
         inside = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

@@ -5,7 +5,9 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import certifi
@@ -18,6 +20,7 @@ CALL_S = 15.0
 
 _CONNECT_S = 5.0
 _LARGEST_ANSWER = 64 * 1024
+_LOOKUPS = 64
 
 
 class AddressForbidden(Exception):
@@ -42,11 +45,12 @@ class Calls:
     """An HTTP client that knows nothing but one POST: no redirects, no proxies, no cookies, no kept connections."""
 
     def __init__(self, *, loopback: bool = False, trust: ssl.SSLContext | None = None) -> None:
+        self._network = _Dialling(loopback=loopback)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=trust or ssl.create_default_context(cafile=certifi.where()),
             max_keepalive_connections=0,  # or a name that changed would be called where it was
             max_connections=None,
-            network_backend=_Dialling(loopback=loopback),
+            network_backend=self._network,
         )
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, limit_s: float = CALL_S) -> Answer:
@@ -58,12 +62,13 @@ class Calls:
             return Answer(None, f"no answer within {limit_s:g} s")
         except AddressForbidden as error:
             return Answer(None, str(error))
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever the other side has done, it is one call that failed
             return Answer(None, _reason(error))
 
     async def close(self) -> None:
         """End all connections."""
         await self._pool.aclose()
+        self._network.close()
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         timeouts = {"connect": _CONNECT_S, "read": CALL_S, "write": CALL_S, "pool": CALL_S}
@@ -88,6 +93,8 @@ class _Dialling(httpcore.AsyncNetworkBackend):
     def __init__(self, *, loopback: bool) -> None:
         self._loopback = loopback
         self._sockets = httpcore.AnyIOBackend()
+        # a name that nobody answers for holds its thread for half a minute, whatever our own limit
+        self._lookups = ThreadPoolExecutor(_LOOKUPS, "webhooks-names")
 
     async def connect_tcp(
         self,
@@ -97,7 +104,9 @@ class _Dialling(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._lookups, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        )
         allowed = [address for address in _unique(found) if self._allowed(address)]
         if not allowed:
             raise AddressForbidden("the name leads to an address of a private network")
@@ -114,6 +123,10 @@ class _Dialling(httpcore.AsyncNetworkBackend):
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:  # noqa: ANN401
         raise AddressForbidden("sockets of this machine are not called")
 
+    def close(self) -> None:
+        """Look nothing up any more; what is being looked up is not waited for."""
+        self._lookups.shutdown(wait=False, cancel_futures=True)
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
@@ -127,7 +140,7 @@ def _unique(found: Iterable[Any]) -> list[str]:
 
 def _reason(error: Exception) -> str:
     """What happened in few words, and nothing that the other side may have put there."""
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, socket.gaierror | UnicodeError):
         return "the name is not known"
     cause: BaseException | None = error
     while cause is not None:

@@ -25,6 +25,8 @@ _JITTER = 0.1  # endpoints that failed together should not be called together ag
 _LONGEST_ASKED = timedelta(hours=1)  # of a receiver's Retry-After
 _CLAIM = timedelta(seconds=60)
 _GONE = 410
+# whoever's keys are all revoked is told nothing any more
+_IN_USE = "keys.revoked_at is null and (keys.expires_at is null or keys.expires_at > now())"
 
 log = structlog.get_logger(__name__)
 
@@ -88,9 +90,10 @@ def add(conn: Connection, after: int, up_to: int) -> int:
     Of an order whose earlier event still waits, the next one waits for that.
     """
     added = conn.execute(
-        text("""
+        text(f"""
             with told as (
-                select position, order_id, sequence, event ->> 'type' as type, event #>> '{data,order,source}' as source
+                select position, order_id, sequence, event ->> 'type' as type,
+                    event #>> '{{data,order,source}}' as source
                 from ops.outbox where position > :after and position <= :up_to
             )
             insert into ops.webhook_deliveries (endpoint_id, position, order_id, sequence, event_type, next_at)
@@ -102,9 +105,11 @@ def add(conn: Connection, after: int, up_to: int) -> int:
                         and earlier.state = 'waiting'
                 ) then now() else 'infinity' end
             from told inner join ops.webhook_endpoints as endpoints
-                on endpoints.disabled_at is null and endpoints.from_position < told.position
+                on endpoints.disabled_at is null and endpoints.deleted_at is null
+                and endpoints.from_position < told.position
                 and (endpoints.sees_all or endpoints.caller = told.source)
                 and (endpoints.event_types is null or told.type = any(endpoints.event_types))
+            where exists (select from ops.api_keys as keys where keys.caller = endpoints.caller and {_IN_USE})
             window first_of_order as (
                 partition by endpoints.endpoint_id, told.order_id order by told.position
             )
@@ -125,7 +130,7 @@ def claim(conn: Connection, busy: Mapping[UUID, int], *, most: int) -> Sequence[
         most: calls of one endpoint at a time.
     """
     rows = conn.execute(
-        text("""
+        text(f"""
             with busy as (
                 select * from unnest(cast(:busy_ids as uuid[]), cast(:busy_calls as integer[]))
                     as busy(endpoint_id, calls)
@@ -140,7 +145,8 @@ def claim(conn: Connection, busy: Mapping[UUID, int], *, most: int) -> Sequence[
                     order by next_at limit greatest(:most - coalesce(busy.calls, 0), 0)
                     for update skip locked
                 ) as first
-                where endpoints.disabled_at is null
+                where endpoints.disabled_at is null and endpoints.deleted_at is null
+                    and exists (select from ops.api_keys as keys where keys.caller = endpoints.caller and {_IN_USE})
             )
             update ops.webhook_deliveries as mine set claimed_until = now() + :claim
             from due, ops.webhook_endpoints as endpoints, ops.outbox
@@ -158,21 +164,6 @@ def finish(conn: Connection, call: Call, outcome: Outcome, *, now: datetime) -> 
 
     Once it is done or given up, the order's next event has its turn.
     """
-    conn.execute(
-        text("""
-            insert into ops.webhook_attempts (delivery_id, status, error, duration_ms)
-            select :delivery_id, :status, :error, :duration_ms
-            where exists (select from ops.webhook_deliveries where delivery_id = :delivery_id)
-        """),
-        {
-            "delivery_id": call.delivery_id,
-            "status": outcome.status,
-            "error": outcome.error,
-            "duration_ms": outcome.duration_ms,
-        },
-    )
-    if outcome.status == _GONE:
-        _disable(conn, call.endpoint_id, "the receiver answered 410 Gone")
     again_at = None if outcome.accepted else _again_at(call.attempts, outcome, now)
     ended = outcome.accepted or again_at is None
     done = conn.execute(
@@ -191,7 +182,12 @@ def finish(conn: Connection, call: Call, outcome: Outcome, *, now: datetime) -> 
             "ended": ended,
         },
     ).one_or_none()
-    if done is not None and ended:
+    if done is None:  # its endpoint is gone, or another worker was quicker
+        return
+    conn.execute(_NOTE_ATTEMPT, {"delivery_id": call.delivery_id, **_came(outcome)})
+    if outcome.status == _GONE:
+        _disable(conn, call.endpoint_id, "the receiver answered 410 Gone")
+    if ended:
         conn.execute(_NEXT_OF_ORDER, {"endpoint_id": done.endpoint_id, "order_id": done.order_id})
 
 
@@ -218,7 +214,25 @@ def sweep(conn: Connection) -> int:
 
 
 def purge(conn: Connection, now: datetime, limit: int = 10_000) -> int:
-    """Forget deliveries that ended long ago, at most `limit`; gives how many."""
+    """Forget deliveries that ended long ago, and endpoints that were deleted, at most `limit` rows; gives how many."""
+    conn.execute(
+        text("""
+            delete from ops.webhook_deliveries where delivery_id in (
+                select delivery_id from ops.webhook_deliveries as deliveries
+                inner join ops.webhook_endpoints as endpoints using (endpoint_id)
+                where endpoints.deleted_at is not null limit :limit for update of deliveries skip locked
+            )
+        """),
+        {"limit": limit},
+    )
+    conn.execute(
+        text("""
+            delete from ops.webhook_endpoints as endpoints where deleted_at is not null and not exists (
+                select from ops.webhook_deliveries as deliveries
+                where deliveries.endpoint_id = endpoints.endpoint_id
+            )
+        """)
+    )
     return conn.execute(
         text("""
             delete from ops.webhook_deliveries where delivery_id in (
@@ -297,7 +311,7 @@ def in_trouble(conn: Connection, limit: int = 100) -> Sequence[Trouble]:
                 deliveries.delivery_id, endpoints.caller, endpoints.url, deliveries.order_id, deliveries.event_type,
                 deliveries.state, deliveries.attempts, last.status as last_status, last.error as last_error,
                 endpoints.disabled_reason, deliveries.created_at
-            from ops.webhook_endpoints as endpoints
+            from (select * from ops.webhook_endpoints where deleted_at is null) as endpoints
             cross join lateral (
                 (
                     select * from ops.webhook_deliveries as waiting
@@ -355,6 +369,16 @@ _NEXT_OF_ORDER = text("""
         order by position limit 1
     ) and next_at = 'infinity'
 """)
+
+
+_NOTE_ATTEMPT = text("""
+    insert into ops.webhook_attempts (delivery_id, status, error, duration_ms)
+    values (:delivery_id, :status, :error, :duration_ms)
+""")
+
+
+def _came(outcome: Outcome) -> dict[str, object]:
+    return {"status": outcome.status, "error": outcome.error, "duration_ms": outcome.duration_ms}
 
 
 def _delivery(fields: dict[str, Any]) -> Delivery:

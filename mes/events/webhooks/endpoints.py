@@ -98,7 +98,10 @@ def create(
 def every(conn: Connection, caller: Caller) -> Sequence[Endpoint]:
     """The caller's endpoints, oldest first."""
     rows = conn.execute(
-        text(f"select {_FIELDS} from ops.webhook_endpoints where caller = :caller order by created_at, endpoint_id"),
+        text(f"""
+            select {_FIELDS} from ops.webhook_endpoints
+            where caller = :caller and deleted_at is null order by created_at, endpoint_id
+        """),
         {"caller": caller.name},
     )
     return [_endpoint(row) for row in rows]
@@ -111,7 +114,10 @@ def get(conn: Connection, caller: Caller, endpoint_id: UUID) -> Endpoint:
         NoSuchWebhook: it has none with this id.
     """
     row = conn.execute(
-        text(f"select {_FIELDS} from ops.webhook_endpoints where endpoint_id = :id and caller = :caller"),
+        text(f"""
+            select {_FIELDS} from ops.webhook_endpoints
+            where endpoint_id = :id and caller = :caller and deleted_at is null
+        """),
         {"id": endpoint_id, "caller": caller.name},
     ).one_or_none()
     if row is None:
@@ -120,17 +126,19 @@ def get(conn: Connection, caller: Caller, endpoint_id: UUID) -> Endpoint:
 
 
 def delete(conn: Connection, caller: Caller, endpoint_id: UUID) -> None:
-    """Forget an endpoint, with all that waits for it.
+    """Tell an endpoint nothing any more, and forget what waits for it; a worker removes that piece by piece.
 
     Raises:
         NoSuchWebhook: the caller has none with this id.
     """
     get(conn, caller, endpoint_id)
-    conn.execute(text("delete from ops.webhook_endpoints where endpoint_id = :id"), {"id": endpoint_id})
+    conn.execute(
+        text("update ops.webhook_endpoints set deleted_at = now() where endpoint_id = :id"), {"id": endpoint_id}
+    )
 
 
 def change_secret(conn: Connection, caller: Caller, endpoint_id: UUID, *, clock: Clock = utc_now) -> str:
-    """A new secret; for a day, calls are signed with the old one as well, so that no call fails meanwhile.
+    """A new secret; for a day, calls are signed with those before as well, so that no call fails meanwhile.
 
     Raises:
         NoSuchWebhook: the caller has none with this id.
@@ -142,10 +150,13 @@ def change_secret(conn: Connection, caller: Caller, endpoint_id: UUID, *, clock:
             update ops.webhook_endpoints set secrets = jsonb_build_array(
                 jsonb_build_object('secret', cast(:secret as text), 'until', null),
                 jsonb_build_object('secret', secrets -> 0 ->> 'secret', 'until', cast(:until as text))
-            )
+            ) || coalesce((
+                select jsonb_agg(older) from jsonb_path_query(secrets, '$[1 to last]') as older
+                where cast(older ->> 'until' as timestamptz) > :now
+            ), '[]')
             where endpoint_id = :id
         """),
-        {"id": endpoint_id, "secret": secret, "until": until.isoformat()},
+        {"id": endpoint_id, "secret": secret, "until": until.isoformat(), "now": clock()},
     )
     return secret
 

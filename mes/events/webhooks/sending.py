@@ -5,8 +5,10 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from threading import Event
+from typing import TypeVar
 
 import structlog
 from sqlalchemy import Engine
@@ -23,6 +25,8 @@ CALLS_OF_ONE_ENDPOINT = 8
 _CALLS = 256
 _LOOK_S = 0.2
 _SWEEP_S = 10.0
+_DATABASE_THREADS = 2
+_Given = TypeVar("_Given")
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +38,7 @@ class Sender:
         self._database, self._make_calls, self._clock = database, calls, clock
         self._busy: Counter[object] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(_DATABASE_THREADS, "webhooks-database")
 
     def run(self, stopping: Event, beat: Callable[[], None]) -> None:
         """Send what is due; calls that are under way at the end are left, and made again by whoever comes next."""
@@ -41,42 +46,49 @@ class Sender:
 
     async def _run(self, stopping: Event, beat: Callable[[], None]) -> None:
         calls, swept_at = self._make_calls(), float("-inf")
+        self._tasks.clear()  # of an earlier run, which failed
+        self._busy.clear()
         try:
             while not stopping.is_set():
                 beat()
                 if time.monotonic() - swept_at > _SWEEP_S:
-                    await asyncio.to_thread(self._sweep)
+                    await self._in_database(self._sweep)
                     swept_at = time.monotonic()
-                for call in await asyncio.to_thread(self._claim):
+                for call in await self._in_database(self._claim):
                     self._start(calls, call)
-                self._raise_failures()
                 await asyncio.sleep(_LOOK_S)
         finally:
-            for task in self._tasks:
+            under_way = list(self._tasks)
+            for task in under_way:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*under_way, return_exceptions=True)
             await calls.close()
 
     def _start(self, calls: Calls, call: Call) -> None:
         self._busy[call.endpoint_id] += 1
         task = asyncio.create_task(self._send(calls, call))
         self._tasks.add(task)
+        task.add_done_callback(lambda done: self._end(done, call))
 
-    def _raise_failures(self) -> None:
-        for task in [each for each in self._tasks if each.done()]:
-            self._tasks.remove(task)
-            task.result()
+    def _end(self, task: "asyncio.Task[None]", call: Call) -> None:
+        """One call that fails for a reason of ours ends no other: its claim lapses, and it is made again."""
+        self._tasks.discard(task)
+        self._busy[call.endpoint_id] -= 1
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a webhook's call was not noted", delivery_id=call.delivery_id, exc_info=error)
+
+    async def _in_database(self, work: Callable[..., _Given], *values: object) -> _Given:
+        """In threads of its own: the event loop's are kept busy by names that nobody answers for."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *values)
 
     async def _send(self, calls: Calls, call: Call) -> None:
-        try:
-            began = time.perf_counter()
-            body = json.dumps(call.event, ensure_ascii=False, separators=(",", ":"))
-            answer = await calls.post(call.url, headers(call, body, self._clock()), body.encode())
-            duration_ms = (time.perf_counter() - began) * 1000
-            outcome = Outcome(answer.status, answer.error, duration_ms, answer.retry_after)
-            await asyncio.to_thread(self._finish, call, outcome)
-        finally:
-            self._busy[call.endpoint_id] -= 1
+        began = time.perf_counter()
+        body = json.dumps(call.event, ensure_ascii=False, separators=(",", ":"))
+        answer = await calls.post(call.url, headers(call, body, self._clock()), body.encode())
+        duration_ms = (time.perf_counter() - began) * 1000
+        await self._in_database(
+            self._finish, call, Outcome(answer.status, answer.error, duration_ms, answer.retry_after)
+        )
 
     def _claim(self) -> list[Call]:
         if len(self._tasks) >= _CALLS:

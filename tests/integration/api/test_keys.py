@@ -218,3 +218,12 @@ def test_a_key_is_changed_without_a_gap(conn: Connection) -> None:
         keys.rotate(conn, "nobody")
     with pytest.raises(BadExpiry):
         keys.rotate(conn, new.key_id, overlap=timedelta(seconds=-1))
+
+
+def test_a_key_is_changed_again_and_again_by_its_name(conn: Connection) -> None:
+    made = [keys.create(conn, "acme", Scope.PARTNER)]
+    made += [keys.rotate(conn, "acme") for _ in range(3)]
+    assert keys.authenticate(conn, made[-1].key).caller.name == "acme"
+    keys.revoke(conn, made[-1].key_id)
+    with pytest.raises(NoSuchKey):
+        keys.rotate(conn, made[-1].key_id)

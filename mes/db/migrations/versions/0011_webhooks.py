@@ -44,6 +44,12 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("disabled_reason", sa.Text(), nullable=True),
+        sa.Column(
+            "deleted_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="Gone for its owner; a worker removes it, with its deliveries.",
+        ),
         sa.PrimaryKeyConstraint("endpoint_id", name=op.f("pk_webhook_endpoints")),
         schema="ops",
     )
@@ -96,6 +102,14 @@ def upgrade() -> None:
         unique=False,
         schema="ops",
         postgresql_where=sa.text("state = 'waiting'"),
+    )
+    op.create_index(
+        "ix_webhook_deliveries_failed",
+        "webhook_deliveries",
+        ["endpoint_id", "position"],
+        unique=False,
+        schema="ops",
+        postgresql_where=sa.text("state = 'failed'"),
     )
     op.create_index(
         "ix_webhook_deliveries_finished_at",
