@@ -1,6 +1,5 @@
 """Runs a real NATS for tests, the one that users run, and reads what is on it."""
 
-import asyncio
 import json
 import shutil
 import signal
@@ -17,6 +16,7 @@ from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from mes.runtime import bus_server
+from tests import asynchronous
 from tests.processes import free_port
 
 _START_LIMIT_S = 20.0
@@ -81,7 +81,7 @@ class Bus:
             finally:
                 await client.close()
 
-        return asyncio.run(run())
+        return asynchronous.run(run)
 
     def events(self, stream: str = "MES") -> list[dict[str, Any]]:
         """All events of a stream, in the order in which it has them."""

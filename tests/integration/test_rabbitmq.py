@@ -1,6 +1,5 @@
 """Shop and CRM go on by RabbitMQ: what they send comes to their orders, what happens here comes to them."""
 
-import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,6 +20,7 @@ from mes.events.relay import Relay
 from mes.orders import placing, repository, service
 from mes.orders.life import Status, System
 from mes.orders.model import Actor
+from tests import asynchronous
 from tests.callers import SHOP, add_model, new_order
 from tests.integration.test_inbox import event, later
 from tests.rabbit import Rabbit, running_rabbit
@@ -49,7 +49,7 @@ def ask(rabbit: Rabbit, work: Callable[[AbstractChannel], Awaitable[_Given]]) ->
         async with await aio_pika.connect(rabbit.url) as connection:
             return await work(await connection.channel(publisher_confirms=True))
 
-    return asyncio.run(run())
+    return asynchronous.run(run)
 
 
 def send(rabbit: Rabbit, queue: str, *bodies: bytes) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -426,8 +427,8 @@ def test_a_call_that_cannot_be_noted_ends_no_other(shop: Engine, monkeypatch: py
         with monkeypatch.context() as failing:
             failing.setattr(sender, "_finish", lambda *_: 1 / 0)
             failing.setattr(sender, "_sweep", lambda: 1 / 0)
-            with pytest.raises(ZeroDivisionError):
-                sender.run(stopping, lambda: None)
+            with ThreadPoolExecutor(1) as thread_of_its_own, pytest.raises(ZeroDivisionError):
+                thread_of_its_own.submit(sender.run, stopping, lambda: None).result()
             failing.setattr(sender, "_sweep", lambda: None)
             thread = threading.Thread(target=sender.run, args=(stopping, lambda: None))
             thread.start()

@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from ingest.api.overload import Crowd, RateLimits, TooManyRequests
 from mes.callers import model
+from tests import asynchronous
 from tests.api_server import Api, new_key, new_order, on_database, problem, serving, settings_on, with_model
 
 
@@ -102,4 +103,4 @@ def test_a_crowd_is_sent_away_at_once_and_machines_are_answered() -> None:
         await ask("/v1/orders")
         return answered  # type: ignore[return-value]
 
-    assert anyio.run(run) == [503, 200, 200, 200, 200]
+    assert asynchronous.run(run) == [503, 200, 200, 200, 200]
