@@ -1,6 +1,5 @@
 """Metrics say what happened, in Prometheus's formats, and the page for whoever is on call lists them all."""
 
-import asyncio
 import json
 import logging
 import re
@@ -20,6 +19,7 @@ from ingest.request_metrics import RequestMetrics
 from mes.observability import logs, metrics
 from mes.observability.database_gauges import DatabaseGauges
 from mes.observability.metrics import ActionOutcome, JobOutcome
+from tests import asynchronous
 
 ON_CALL = Path(__file__).resolve().parents[2] / "docs/on-call.md"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
@@ -144,7 +144,7 @@ def ask(method: str, path: str, **options: Any) -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.request(method, path, **options)
 
-    return asyncio.run(request())
+    return asynchronous.run(request)
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
