@@ -12,8 +12,8 @@ from mes.events.webhooks import endpoints
 from tests.callers import SHOP
 from tests.e2e.conftest import MANAGER, sign_in
 from tests.e2e.screen import Screen, eventually
-from tests.integration.test_inbox import NOW, event
 from tests.orders import add_order
+from tests.senders import NOW, event
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from mes.events import asyncapi, incoming
 from mes.events.incoming import UnreadableEvent
 from mes.orders import placing
 from tests.callers import SHOP, add_model, new_order
-from tests.integration.test_inbox import NOW, event
+from tests.senders import NOW, event
 
 DOCUMENT = asyncapi.document()
 

@@ -1,7 +1,7 @@
 """What shop and CRM tell is applied once each, in sequence, whatever the delivery does."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,8 +18,8 @@ from mes.orders import life, placing, repository, service
 from mes.orders.life import Status, System
 from mes.orders.model import Actor
 from tests.callers import SHOP, add_model, new_order
+from tests.senders import NOW, event, later
 
-NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 MES = Actor(System.MES, "Vera")
 CRM_KEY = Key("crm", "shop", "S-1")
 
@@ -28,23 +28,6 @@ CRM_KEY = Key("crm", "shop", "S-1")
 def shop(conn: Connection) -> Connection:
     add_model(conn)
     return conn
-
-
-def event(sequence: object, told: object, number: str = "S-1", **changes: Any) -> dict[str, Any]:
-    """As a sender writes it."""
-    said = {
-        "specversion": "1.0",
-        "id": f"{number}/{sequence}",
-        "source": "/crm",
-        "type": "crm.order.changed.v1",
-        "sequence": sequence,
-        "data": {
-            "order": {"source": "shop", "external_id": number},
-            "type": told,
-            "occurred_at": "2026-11-29T10:00:00Z",
-        },
-    } | changes
-    return {name: value for name, value in said.items() if value is not None}
 
 
 def tell(conn: Connection, *events: dict[str, Any], sender: str = "crm") -> int:
@@ -57,20 +40,6 @@ def settle(conn: Connection) -> None:
     inbox.wake(conn)
     while applying.look(conn).orders:
         inbox.wake(conn)
-
-
-def later(conn: Connection, seconds: float) -> None:
-    """Let time pass for what waits."""
-    age = {"age": timedelta(seconds=seconds)}
-    conn.execute(text("update ops.inbox set received_at = received_at - :age where state = 'waiting'"), age)
-    conn.execute(
-        text("""
-            update ops.inbox_orders set
-                due_at = due_at - :age, gap_since = gap_since - :age, fetched_at = fetched_at - :age
-            where due_at is not null
-        """),
-        age,
-    )
 
 
 def place(conn: Connection, number: str = "S-1") -> UUID:

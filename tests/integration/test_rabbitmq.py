@@ -22,8 +22,8 @@ from mes.orders.life import Status, System
 from mes.orders.model import Actor
 from tests import asynchronous
 from tests.callers import SHOP, add_model, new_order
-from tests.integration.test_inbox import event, later
 from tests.rabbit import Rabbit, running_rabbit
+from tests.senders import event, later
 
 _Given = TypeVar("_Given")
 EXCHANGE, QUEUE = "mes.events", "crm.order.events"

@@ -20,7 +20,7 @@ from mes.orders.life import Status, System
 from mes.orders.model import Actor
 from tests.bus import Bus, running_bus
 from tests.callers import SHOP, add_model, new_order
-from tests.integration.test_inbox import event, later
+from tests.senders import event, later
 
 KEPT = timedelta(days=1)
 
