@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,11 @@ def show(figures: Mapping[str, object], *, as_json: bool) -> None:
     shown = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
     everything = shown | {"measured_on": datetime.now(UTC).date().isoformat(), "machine": machine()}
     print(json.dumps(everything) if as_json else "\n".join(f"{key:<36} {value}" for key, value in everything.items()))
+
+
+def percentile(times: Sequence[float], share: float) -> float:
+    """The time within which a share (0 to 1) of all were done."""
+    return sorted(times)[min(len(times) - 1, int(len(times) * share))]
 
 
 def machine() -> str:

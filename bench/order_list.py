@@ -111,13 +111,13 @@ def _measured(orders: int, runs: int) -> dict[str, float]:
         "number": number,
         "counts": counted,
     }
-    worst_p99 = max(_percentile(times, 0.99) for times in all_times.values())
+    worst_p99 = max(_report.percentile(times, 0.99) for times in all_times.values())
     figures = {
         "p50_ms": statistics.median(statistics.median(times) for times in all_times.values()),
         "p99_ms": worst_p99,
         "ratio_naive": statistics.median(naive) / statistics.median(first["queue"]),
         **{f"{name}_p50_ms": statistics.median(times) for name, times in all_times.items()},
-        **{f"{name}_p99_ms": _percentile(times, 0.99) for name, times in all_times.items()},
+        **{f"{name}_p99_ms": _report.percentile(times, 0.99) for name, times in all_times.items()},
     }
     figures |= {
         "bytes_per_order": sum(sizes.values()),
@@ -185,10 +185,6 @@ def _naive(conn: Connection, known: Known, repeats: int = 3) -> list[float]:
         conn.execute(statement, {"operator": operator, "skipped": HUNDREDTH}).all()
         times.append((time.perf_counter() - began) * 1000)
     return times
-
-
-def _percentile(times: Sequence[float], share: float) -> float:
-    return sorted(times)[min(len(times) - 1, int(len(times) * share))]
 
 
 if __name__ == "__main__":

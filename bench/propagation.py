@@ -222,15 +222,11 @@ def _figures(seen: _Seen, seconds: float) -> dict[str, object]:
         "events_per_s": len(seen.committed) / seconds,
         "never_seen": len(seen.committed) - len(both),
         "p50_ms": statistics.median(both),
-        "p99_ms": _percentile(both, 0.99),
-        "bus_p99_ms": _percentile(bus, 0.99),
-        "list_p99_ms": _percentile(listed, 0.99),
+        "p99_ms": _report.percentile(both, 0.99),
+        "bus_p99_ms": _report.percentile(bus, 0.99),
+        "list_p99_ms": _report.percentile(listed, 0.99),
         "most_backlog": max(seen.backlog, default=0),
     }
-
-
-def _percentile(times: Sequence[float], share: float) -> float:
-    return sorted(times)[min(len(times) - 1, int(len(times) * share))]
 
 
 if __name__ == "__main__":

@@ -64,10 +64,10 @@ def main() -> int:
     figures = {
         "small_p50_ms": statistics.median(small),
         "large_p50_ms": statistics.median(large),
-        "large_p99_ms": _percentile(large, 0.99),
+        "large_p99_ms": _report.percentile(large, 0.99),
         "ratio_growth": statistics.median(large) / statistics.median(small),
         "delay_p50_ms": statistics.median(delays),
-        "p99_ms": _percentile(delays, 0.99),
+        "p99_ms": _report.percentile(delays, 0.99),
         **sustained,
     }
     _report.show(figures, as_json=asked.json)
@@ -212,10 +212,6 @@ def _drain(engine: Engine) -> None:
             if not refresher.refresh_batch(conn).marks:
                 return
     raise RuntimeError("the marks do not end")
-
-
-def _percentile(times: Sequence[float], share: float) -> float:
-    return sorted(times)[min(len(times) - 1, int(len(times) * share))]
 
 
 if __name__ == "__main__":
