@@ -97,6 +97,15 @@ class Call:
         with self._authenticated() as (conn, known):
             yield conn, known.caller
 
+    def require_key(self) -> None:
+        """Make sure that the caller has a valid key, before a long body is received.
+
+        Raises:
+            NotAuthenticated, TooManyRequests: as for `transaction`.
+        """
+        with self.transaction():
+            pass
+
     def once(self, body: Body, work: Work) -> Response:
         """Do the work and keep its answer under the request's `Idempotency-Key`, or give the answer that was kept.
 

@@ -70,7 +70,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 )
 async def upload_model(request: Request, call: Called) -> Response:
     """Async, so that a slow sender holds no thread."""
-    await run_in_threadpool(_require_key, call)
+    await run_in_threadpool(call.require_key)
     bench: Bench = request.app.state.bench
     async with bench.receive(request) as received:
         answer = await run_in_threadpool(_known, call, received)
@@ -121,11 +121,6 @@ def get_model(
     if waiting is None:
         raise errors.NoSuchModel(model_id=model_id)
     return problems.respond(_not_yet(waiting))
-
-
-def _require_key(call: Call) -> None:
-    with call.transaction():
-        pass
 
 
 def _known(call: Call, received: Received) -> Answer | None:

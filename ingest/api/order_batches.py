@@ -69,7 +69,7 @@ class RefusedLine(Shape):
 
 async def receive_ndjson(request: Request, call: Called) -> Body:
     """Receive the body, once we know that the caller has a key, and a few at a time; for `Depends`."""
-    await run_in_threadpool(_require_key, call)
+    await run_in_threadpool(call.require_key)
     receiving: anyio.Semaphore = request.app.state.batches
     try:
         receiving.acquire_nowait()
@@ -118,11 +118,6 @@ def place_orders(call: Called, body: Annotated[Body, Depends(receive_ndjson)]) -
         if len(lines) > MAX_LINES:
             raise TooManyLines(lines=len(lines))
     return StreamingResponse(_answers(call, caller, lines), media_type=MEDIA_TYPE)
-
-
-def _require_key(call: Call) -> None:
-    with call.transaction():
-        pass
 
 
 def _answers(call: Call, caller: Caller, lines: Sequence[bytes]) -> Iterator[bytes]:

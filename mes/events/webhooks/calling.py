@@ -35,11 +35,6 @@ class Answer:
     error: str | None
     retry_after: str | None = None
 
-    @property
-    def accepted(self) -> bool:
-        """Whether the receiver has taken the event."""
-        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004  HTTP
-
 
 class Calls:
     """An HTTP client that knows nothing but one POST: no redirects, no proxies, no cookies, no kept connections."""
