@@ -77,7 +77,11 @@ class Answer:
 _STORE = text("""
     insert into ops.idempotency_keys
         (caller, method, path, idempotency_key, body_hash, status, headers, body, created_at)
-    values (:caller, :method, :path, :key, :body_hash, :status, cast(:headers as jsonb), :body, :now)
+    select caller, method, path, idempotency_key, body_hash, status, cast(headers as jsonb), body, :now
+    from unnest(
+        cast(:callers as text[]), cast(:methods as text[]), cast(:paths as text[]), cast(:keys as text[]),
+        cast(:hashes as text[]), cast(:statuses as int[]), cast(:headers as text[]), cast(:bodies as text[])
+    ) as answered(caller, method, path, idempotency_key, body_hash, status, headers, body)
     on conflict (caller, method, path, idempotency_key) do update set
         body_hash = excluded.body_hash, status = excluded.status, headers = excluded.headers,
         body = excluded.body, created_at = excluded.created_at
@@ -123,15 +127,23 @@ def kept(known: Authenticated, request: KeyedRequest) -> Answer | None:
 
 def store(conn: Connection, request: KeyedRequest, answer: Answer, *, clock: Clock = utc_now) -> None:
     """Keep the answer, in the transaction of what it tells; one that is older than `KEPT` is replaced."""
+    store_many(conn, [(request, answer)], clock=clock)
+
+
+def store_many(conn: Connection, answered: Sequence[tuple[KeyedRequest, Answer]], *, clock: Clock = utc_now) -> None:
+    """Keep the answers to requests of which each has another key, as `store` does."""
     direct.execute(
         conn,
         _STORE,
         {
-            **_names(request),
-            "body_hash": request.body_hash,
-            "status": answer.status,
-            "headers": json.dumps(dict(answer.headers)),
-            "body": answer.body,
+            "callers": [request.caller for request, _ in answered],
+            "methods": [request.method for request, _ in answered],
+            "paths": [request.path for request, _ in answered],
+            "keys": [request.key for request, _ in answered],
+            "hashes": [request.body_hash for request, _ in answered],
+            "statuses": [answer.status for _, answer in answered],
+            "headers": [json.dumps(dict(answer.headers)) for _, answer in answered],
+            "bodies": [answer.body for _, answer in answered],
             "now": clock(),
         },
     )
@@ -149,7 +161,3 @@ def purge(conn: Connection, *, clock: Clock = utc_now, limit: int = 10_000) -> i
         {"before": clock() - KEPT, "limit": limit},
     )
     return gone.rowcount
-
-
-def _names(request: KeyedRequest) -> dict[str, object]:
-    return {"caller": request.caller, "method": request.method, "path": request.path, "key": request.key}

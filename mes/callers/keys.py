@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection, text
 
@@ -141,19 +141,24 @@ class Authenticated:
 
 
 _FIND = "key_id, secret_hash, name, scope, caller, expires_at, revoked_at, last_used_at"
-_AUTHENTICATE = text(f"select {_FIND} from ops.api_keys where key_id = :key_id")
 # locked only for whoever has the secret, or others could keep the key's owner from what he locks; the answer is looked
 # for by a function, since that sees what was committed until the lock was had, and this statement only what was before
-_AUTHENTICATE_AND_LOCK = text(f"""
+_AUTHENTICATE = text(f"""
     select known.*, kept.body_hash, kept.status, kept.headers, kept.body
     from (
-        select {_FIND}, case
-            when secret_hash = :secret_hash and revoked_at is null and coalesce(expires_at > :now, true)
-            then pg_try_advisory_xact_lock(hashtextextended(caller || ' ' || :lock, 0)) else false
+        select {_FIND}, asked.*, case
+            when secret_hash = asked.given and revoked_at is null and coalesce(expires_at > :now, true)
+            then pg_try_advisory_xact_lock(hashtextextended(caller || ' ' || asked.lock, 0))
         end as locked
-        from ops.api_keys where key_id = :key_id offset 0
+        from unnest(
+            cast(:key_ids as text[]), cast(:given as text[]), cast(:locks as text[]), cast(:methods as text[]),
+            cast(:paths as text[]), cast(:keys as text[]), cast(:since as timestamptz[])
+        ) with ordinality as asked(asked_id, given, lock, method, path, idempotency_key, since, nth)
+        inner join ops.api_keys on key_id = asked_id offset 0
     ) as known
-    left join lateral ops.kept_answer(known.caller, :method, :path, :key, :since) as kept on known.locked
+    left join lateral ops.kept_answer(
+        known.caller, known.method, known.path, known.idempotency_key, known.since
+    ) as kept on known.locked
 """)
 
 
@@ -279,26 +284,49 @@ def authenticate(conn: Connection, key: str, *, keyed: Keyed | None = None, cloc
     Raises:
         NotAuthenticated: it is no key of ours, or expired or revoked; the answer does not tell which.
     """
-    parts = _KEY.fullmatch(key)
-    if parts is None:
+    known = authenticate_many(conn, [(key, keyed)], clock=clock)[0]
+    if known is None:
         raise NotAuthenticated
-    now, given = clock(), _hash(parts[2])
-    if keyed is None:
-        row = direct.fetch(conn, _AUTHENTICATE, {"key_id": parts[1]})
-    else:
-        values = {"key_id": parts[1], "secret_hash": given, "now": now, "lock": keyed.lock}
-        values |= {"method": keyed.method, "path": keyed.path, "key": keyed.key, "since": keyed.since}
-        row = direct.fetch(conn, _AUTHENTICATE_AND_LOCK, values)
-    known = hmac.compare_digest(given, row.secret_hash if row is not None else "")
-    if row is None or not known or _state(row.revoked_at, row.expires_at, now) is not KeyState.ACTIVE:
-        raise NotAuthenticated
-    answered = keyed is not None and row.status is not None
+    return known
+
+
+def authenticate_many(
+    conn: Connection, asked: Sequence[tuple[str, Keyed | None]], *, clock: Clock = utc_now
+) -> Sequence[Authenticated | None]:
+    """Whose keys these are, in order, as `authenticate` says it; None for what is no key of ours.
+
+    A lock is the transaction's: the same one asked for twice here is had twice.
+    """
+    now, parts = clock(), [_KEY.fullmatch(key) for key, _ in asked]
+    given = [_hash(part[2]) if part is not None else "" for part in parts]
+    requests = [keyed for _, keyed in asked]
+    rows = direct.fetch_all(
+        conn,
+        _AUTHENTICATE,
+        {
+            "key_ids": [part[1] if part is not None else None for part in parts],
+            "given": given,
+            "locks": [keyed and keyed.lock for keyed in requests],
+            "methods": [keyed and keyed.method for keyed in requests],
+            "paths": [keyed and keyed.path for keyed in requests],
+            "keys": [keyed and keyed.key for keyed in requests],
+            "since": [keyed and keyed.since for keyed in requests],
+            "now": now,
+        },
+    )
+    found = {row.nth - 1: _authenticated(row, now) for row in rows if hmac.compare_digest(row.given, row.secret_hash)}
+    return [found.get(nth) for nth in range(len(asked))]
+
+
+def _authenticated(row: Any, now: datetime) -> Authenticated | None:  # noqa: ANN401 - a named tuple
+    if _state(row.revoked_at, row.expires_at, now) is not KeyState.ACTIVE:
+        return None
     return Authenticated(
         Caller(row.caller, Scope(row.scope), row.name),
         row.key_id,
         use_is_news=row.last_used_at is None or row.last_used_at < now - LAST_USED_EVERY,
-        locked=keyed is not None and row.locked,
-        kept=KeptAnswer(row.body_hash, row.status, row.headers, row.body) if answered else None,
+        locked=bool(row.locked),
+        kept=KeptAnswer(row.body_hash, row.status, row.headers, row.body) if row.status is not None else None,
     )
 
 

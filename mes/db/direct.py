@@ -19,16 +19,25 @@ _ROWS: WeakKeyDictionary[TextClause, Any] = WeakKeyDictionary()
 
 
 def fetch(conn: Connection, statement: TextClause, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a named tuple
-    """The one row that a statement gives, as a named tuple; None when it gives none.
+    """The first row that a statement gives, as a named tuple; None when it gives none.
+
+    Raises:
+        DBAPIError: as `Connection.execute` would.
+    """
+    return next(iter(fetch_all(conn, statement, values)), None)
+
+
+def fetch_all(conn: Connection, statement: TextClause, values: Mapping[str, Any]) -> list[Any]:
+    """The rows that a statement gives, as named tuples.
 
     Raises:
         DBAPIError: as `Connection.execute` would.
     """
     with _cursor(conn) as cursor:
-        row = cursor.execute(_sql(statement, conn.dialect), values).fetchone()
+        found = cursor.execute(_sql(statement, conn.dialect), values).fetchall()
         if statement not in _ROWS:
             _ROWS[statement] = namedtuple("Row", [column.name for column in cursor.description or ()])  # noqa: PYI024 - not known before
-        return _ROWS[statement]._make(row) if row is not None else None
+        return [_ROWS[statement]._make(row) for row in found]
 
 
 def rows(conn: Connection, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
