@@ -16,7 +16,7 @@ from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from ingest.api import events, machines, models, openapi, order_batches, orders, problems, quotes, webhooks
+from ingest.api import events, machines, models, openapi, order_batches, orders, problems, quotes, together, webhooks
 from ingest.api.calls import Backend
 from ingest.api.orders import Transition
 from ingest.api.overload import Backlog, Crowd, RateLimits
@@ -99,6 +99,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.bench.tidy()
     await run_in_threadpool(_warm_up, backend.engine)
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    app.state.placing = together.gathering(backend, orders.place_all)
     app.state.readiness_threads = anyio.CapacityLimiter(1)
     app.state.batches = anyio.Semaphore(order_batches.BODIES_AT_ONCE)
     yield

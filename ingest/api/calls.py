@@ -84,7 +84,7 @@ class Call:
     def __init__(self, request: Request, key: str | None) -> None:
         self.request = request
         self.backend: Backend = request.app.state.backend
-        self._key = key
+        self.key = key
 
     @contextmanager
     def transaction(self) -> Iterator[tuple[Connection, Caller]]:
@@ -141,33 +141,39 @@ class Call:
         try:
             return work(conn, caller, content)
         except MesError as error:
-            passing = error.http_status in _NOT_KEPT or error.code in _NOT_KEPT_CODES
-            if passing or error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            if not is_kept(error):
                 raise
             raise _Refused(error) from error
 
     @contextmanager
     def _authenticated(self, keyed: Keyed | None = None) -> Iterator[tuple[Connection, Authenticated]]:
-        if self._key is None:
+        if self.key is None:
             raise NotAuthenticated
         known: Authenticated | None = None
         try:
             with self.backend.engine.begin() as conn:
-                known = keys.authenticate(conn, self._key, keyed=keyed, clock=self.backend.clock)
+                known = keys.authenticate(conn, self.key, keyed=keyed, clock=self.backend.clock)
                 self.request.state.caller = known.caller.key_name
                 self.backend.limits.take(known.key_id)
                 yield conn, known
         finally:
             if known is not None and known.use_is_news:
-                self._note_use(known.key_id)
+                note_use(self.backend, known.key_id)
 
-    def _note_use(self, key_id: str) -> None:
-        """In a transaction of its own: the calls of one key must not wait for each other, nor fail for this."""
-        try:
-            with self.backend.engine.begin() as conn:
-                keys.note_use(conn, key_id, clock=self.backend.clock)
-        except SQLAlchemyError as error:
-            log.warning("the use of a key was not noted", key_id=key_id, error=type(error).__name__)
+
+def is_kept(refusal: MesError) -> bool:
+    """Whether the same request can only be refused again, so that the refusal is its answer for good."""
+    passing = refusal.http_status in _NOT_KEPT or refusal.code in _NOT_KEPT_CODES
+    return not passing and refusal.http_status < HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def note_use(backend: Backend, key_id: str) -> None:
+    """In a transaction of its own: the calls of one key must not wait for each other, nor fail for this."""
+    try:
+        with backend.engine.begin() as conn:
+            keys.note_use(conn, key_id, clock=backend.clock)
+    except SQLAlchemyError as error:
+        log.warning("the use of a key was not noted", key_id=key_id, error=type(error).__name__)
 
 
 class _Refused(Exception):

@@ -1,5 +1,6 @@
 """Places orders, shows and moves them: `/v1/orders`."""
 
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -13,16 +14,19 @@ from ingest.api import examples, openapi, order_queries, problems, shapes
 from ingest.api.bodies import Body, parse, receive_json
 from ingest.api.calls import Called, as_id
 from ingest.api.errors import BadCursor, InvalidRequest
+from ingest.api.gathering import Gathering
+from ingest.api.together import Asked, Outcome
 from mes.callers.idempotency import Answer
-from mes.callers.model import Caller
+from mes.callers.model import Caller, NotAuthenticated
+from mes.errors import MesError
 from mes.lists import caller_orders
 from mes.models.errors import NoSuchModel
 from mes.models.pending import ModelPending
-from mes.orders import placing, repository, service
+from mes.orders import placing_many, repository, service
 from mes.orders.life import Status
 from mes.orders.model import IllegalTransition, NoSuchOrder, OrderHeld, ReasonMissing, VersionConflict
 from mes.orders.new_order import NewOrder
-from mes.orders.placing import ExternalIdTaken, PlacedInFuture, QuotePending, UnusableQuote
+from mes.orders.placing import ExternalIdTaken, Placed, PlacedInFuture, QuotePending, UnusableQuote
 from mes.pricing.options import Part
 
 router = APIRouter(prefix="/v1/orders", tags=["orders"])
@@ -89,17 +93,49 @@ class Transition(Part):
         **openapi.json_body(NewOrder, everything=examples.NEW_ORDER, least=examples.SMALL_ORDER),
     },
 )
-def place_order(call: Called, body: JsonBody) -> Response:
-    """In the request's one transaction, with its answer."""
-    call.backend.backlog.check()
+async def place_order(call: Called, body: JsonBody) -> Response:
+    """With all that are placed at this moment, in one transaction with their answers."""
+    if call.key is None:
+        raise NotAuthenticated
+    gathered: Gathering[Asked, Response | MesError] = call.request.app.state.placing
+    answer = await gathered(Asked(call, body))
+    if isinstance(answer, MesError):
+        raise answer
+    return answer
 
-    def work(conn: Connection, caller: Caller, content: bytes) -> Answer:
-        placed = placing.place(conn, caller, parse(NewOrder, content), clock=call.backend.clock)
-        call.request.state.order_id = placed.order_id
+
+def place_all(conn: Connection, caller: Caller, asked: Sequence[Asked]) -> Sequence[Outcome]:
+    """Place the orders that a caller sent at the same time; for `together`."""
+    read = [_read(each.body.read()) for each in asked]
+    orders = {place: order for place, order in enumerate(read) if isinstance(order, NewOrder)}
+    # by number, as everybody else does it: who takes locks in one order waits for nobody who waits for him
+    places = sorted(orders, key=lambda place: orders[place].external_id)
+    results = placing_many.place_many(
+        conn, caller, [orders[place] for place in places], clock=asked[0].call.backend.clock
+    )
+    outcomes: dict[int, Outcome] = {place: order for place, order in enumerate(read) if isinstance(order, MesError)}
+    for place, result in zip(places, results, strict=True):
+        if isinstance(result, Placed):
+            asked[place].call.request.state.order_id = result.order_id
+            outcomes[place] = _placed(conn, caller, orders[place], result)
+        else:
+            outcomes[place] = result
+    return [outcomes[place] for place in range(len(asked))]
+
+
+def _placed(conn: Connection, caller: Caller, new: NewOrder, placed: Placed) -> Answer:
+    if placed.added is not None:
+        order = shapes.Order.just_placed(caller, new, placed.order_id, placed.added)
+    else:
         order = shapes.Order.of(caller_orders.get(conn, caller, placed.order_id))
-        return order.answer(201 if placed.created else 200, location=f"/v1/orders/{placed.order_id}")
+    return order.answer(201 if placed.created else 200, location=f"/v1/orders/{placed.order_id}")
 
-    return call.once(body, work)
+
+def _read(content: bytes) -> NewOrder | MesError:
+    try:
+        return parse(NewOrder, content)
+    except MesError as refused:
+        return refused
 
 
 @router.get(

@@ -7,9 +7,12 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from ingest.api.shape import Money, Shape
+from mes.callers.model import Caller
 from mes.lists.caller_orders import CallerOrder, OrderedItem
 from mes.orders import model as order_model
 from mes.orders.life import Status
+from mes.orders.new_order import NewItem, NewOrder
+from mes.orders.placing import Added
 from mes.pricing.options import Engraving, Stone
 
 
@@ -34,6 +37,22 @@ class OrderItem(Shape):
     engraving: Engraving | None
     quote_id: UUID | None
     price: Money | None
+
+    @classmethod
+    def just_placed(cls, item: NewItem) -> Self:
+        """As it was ordered; it has no price yet."""
+        return cls(
+            line=item.line,
+            model_id=item.model_id,
+            material=item.material,
+            finish=item.finish,
+            quantity=item.quantity,
+            longest_side_mm=item.longest_side_mm,
+            stones=list(item.stones),
+            engraving=item.engraving,
+            quote_id=item.quote_id,
+            price=None,
+        )
 
     @classmethod
     def of(cls, item: OrderedItem, currency: str) -> Self:
@@ -71,6 +90,28 @@ class Order(Shape):
     total: Annotated[Money | None, Field(description="Sum of the items' prices; null while one is missing.")]
     created_at: datetime
     updated_at: datetime
+
+    @classmethod
+    def just_placed(cls, caller: Caller, new: NewOrder, order_id: UUID, added: Added) -> Self:
+        """As `of` would show it, without a look: what was said is what was written."""
+        return cls(
+            order_id=order_id,
+            source=caller.name,
+            external_id=new.external_id,
+            status=Status.SUBMITTED,
+            status_since=added.status_since,
+            version=1,
+            held=False,
+            hold_reason=None,
+            placed_at=added.placed_at,
+            due_at=new.due_at,
+            rush=new.rush,
+            customer=Customer(external_id=new.customer.external_id, name=added.customer_name, tier=added.tier),
+            items=[OrderItem.just_placed(item) for item in sorted(new.items, key=lambda item: item.line)],
+            total=None,
+            created_at=added.created_at,
+            updated_at=added.changed_at,
+        )
 
     @classmethod
     def of(cls, order: CallerOrder) -> Self:

@@ -150,10 +150,10 @@ _AUTHENTICATE = text(f"""
             when secret_hash = asked.given and revoked_at is null and coalesce(expires_at > :now, true)
             then pg_try_advisory_xact_lock(hashtextextended(caller || ' ' || asked.lock, 0))
         end as locked
-        from unnest(
-            cast(:key_ids as text[]), cast(:given as text[]), cast(:locks as text[]), cast(:methods as text[]),
-            cast(:paths as text[]), cast(:keys as text[]), cast(:since as timestamptz[])
-        ) with ordinality as asked(asked_id, given, lock, method, path, idempotency_key, since, nth)
+        from jsonb_to_recordset(cast(:asked as jsonb)) as asked(
+            nth integer, asked_id text, given text, lock text, method text, path text, idempotency_key text,
+            since timestamptz
+        )
         inner join ops.api_keys on key_id = asked_id offset 0
     ) as known
     left join lateral ops.kept_answer(
@@ -297,25 +297,22 @@ def authenticate_many(
 
     A lock is the transaction's: the same one asked for twice here is had twice.
     """
-    now, parts = clock(), [_KEY.fullmatch(key) for key, _ in asked]
-    given = [_hash(part[2]) if part is not None else "" for part in parts]
-    requests = [keyed for _, keyed in asked]
-    rows = direct.fetch_all(
-        conn,
-        _AUTHENTICATE,
-        {
-            "key_ids": [part[1] if part is not None else None for part in parts],
-            "given": given,
-            "locks": [keyed and keyed.lock for keyed in requests],
-            "methods": [keyed and keyed.method for keyed in requests],
-            "paths": [keyed and keyed.path for keyed in requests],
-            "keys": [keyed and keyed.key for keyed in requests],
-            "since": [keyed and keyed.since for keyed in requests],
-            "now": now,
-        },
-    )
-    found = {row.nth - 1: _authenticated(row, now) for row in rows if hmac.compare_digest(row.given, row.secret_hash)}
+    now = clock()
+    told = [_told(nth, key, keyed) for nth, (key, keyed) in enumerate(asked)]
+    rows = direct.fetch_all(conn, _AUTHENTICATE, {"asked": json.dumps(told), "now": now})
+    found = {row.nth: _authenticated(row, now) for row in rows if hmac.compare_digest(row.given, row.secret_hash)}
     return [found.get(nth) for nth in range(len(asked))]
+
+
+def _told(nth: int, key: str, keyed: Keyed | None) -> dict[str, object]:
+    parts = _KEY.fullmatch(key)
+    told: dict[str, object] = {"nth": nth}
+    if parts is not None:
+        told |= {"asked_id": parts[1], "given": _hash(parts[2])}
+    if keyed is not None:
+        told |= {"lock": keyed.lock, "method": keyed.method, "path": keyed.path, "idempotency_key": keyed.key}
+        told |= {"since": keyed.since.isoformat()}
+    return told
 
 
 def _authenticated(row: Any, now: datetime) -> Authenticated | None:  # noqa: ANN401 - a named tuple

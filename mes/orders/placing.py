@@ -57,12 +57,29 @@ _QUOTE_FAULTS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What an order is that its caller did not say: when it was written, and how its customer is known."""
+
+    status_since: datetime
+    placed_at: datetime
+    created_at: datetime
+    changed_at: datetime
+    currency: str
+    customer_name: str | None
+    tier: str
+
+
 @dataclass(frozen=True)
 class Placed:
-    """The order, and whether this call made it; if not, the same one was there already."""
+    """The order, and whether this call made it; if not, the same one was there already.
+
+    `added` completes what its caller said to the order as it stands, where that needs no further look.
+    """
 
     order_id: UUID
     created: bool
+    added: Added | None = None
 
 
 # The tables' triggers leave the dirty marks; foreign keys are checked when the statement ends, with all rows there.

@@ -3,16 +3,18 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
 from mes.callers.model import Caller
 from mes.clock import Clock, utc_now
+from mes.db import direct
 from mes.errors import MesError
 from mes.jobs.names import PRICE_ORDER, PRICING_QUEUE
 from mes.orders import placing
 from mes.orders.new_order import NewOrder
-from mes.orders.placing import CLOCK_TOLERANCE, ExternalIdTaken, Placed, PlacedInFuture
+from mes.orders.placing import CLOCK_TOLERANCE, Added, ExternalIdTaken, Placed, PlacedInFuture
 
 # as `placing`'s statement for one; what it cannot decide by itself (an order of which the export is known, a customer
 # that somebody else is just writing, a quote) is left to that one
@@ -39,24 +41,29 @@ with told as materialized (
 ), wanted as materialized (
     select told.* from told inner join plain using (nth)
     where not exists (select from existing where existing.nth = told.nth)
-), known_customer as (
-    select customer_id, external_id from ops.customers
+), known_customer as materialized (
+    select customer_id, external_id, name, tier from ops.customers
     where source = :caller and external_id in (select customer from wanted)
+), news as (
+    select customer, customer_name, latest.tier
+    from (
+        select distinct on (customer) customer, customer_name, tier from wanted order by customer, nth desc
+    ) as latest left join known_customer as known on known.external_id = customer
+    where known.customer_id is null
+        or (known.name, known.tier)
+        is distinct from (coalesce(customer_name, known.name), coalesce(latest.tier, known.tier))
 ), customer as (
     insert into ops.customers as known (source, external_id, name, tier)
-    select distinct on (customer) :caller, customer, customer_name, coalesce(tier, :usual_tier)
-    from wanted order by customer, nth desc
+    select :caller, customer, customer_name, coalesce(tier, :usual_tier) from news order by customer
     on conflict (source, external_id) do update set
         name = coalesce(excluded.name, known.name),
-        tier = coalesce(
-            (select tier from wanted where customer = excluded.external_id order by nth desc limit 1), known.tier
-        )
-    where (known.name, known.tier) is distinct from (coalesce(excluded.name, known.name), coalesce(
-        (select tier from wanted where customer = excluded.external_id order by nth desc limit 1), known.tier
-    ))
-    returning customer_id, external_id
+        tier = coalesce((select tier from news where customer = excluded.external_id), known.tier)
+    returning customer_id, external_id, name, tier
 ), buyer as (
-    select customer_id, external_id from customer union select customer_id, external_id from known_customer
+    select customer_id, external_id, name, tier from customer
+    union all
+    select customer_id, external_id, name, tier from known_customer
+    where external_id not in (select external_id from customer)
 ), placed as (
     insert into ops.orders (
         source, external_id, customer_id, status, status_since, version, placed_at, due_at, rush, live_from,
@@ -66,7 +73,7 @@ with told as materialized (
     from wanted inner join buyer on buyer.external_id = wanted.customer
     order by wanted.nth
     on conflict (source, external_id) do nothing
-    returning order_id, external_id, status, version
+    returning order_id, external_id, status, status_since, version, placed_at, created_at, changed_at, currency
 ), items as (
     insert into ops.order_items (
         order_id, line, model_id, material, finish, quantity, longest_side_mm, stones, engraving
@@ -88,10 +95,12 @@ with told as materialized (
     from placed having count(*) > 0
 )
 select
-    told.nth, placed.order_id, existing.order_id as existing_id, existing.same,
+    told.nth, placed.order_id, placed.status_since, placed.placed_at, placed.created_at, placed.changed_at,
+    placed.currency, buyer.name as customer_name, buyer.tier, existing.order_id as existing_id, existing.same,
     (select array_length(job_ids, 1) from job) as jobs
 from told
 left join placed using (external_id)
+left join buyer on buyer.external_id = told.customer and placed.order_id is not null
 left join existing using (nth)
 order by told.nth
 """)
@@ -124,12 +133,11 @@ def place_many(
     return [results[nth] for nth in range(len(orders))]
 
 
-def _place(
-    conn: Connection, caller: Caller, orders: Sequence[tuple[int, NewOrder]], now: datetime
-) -> Sequence[Row[tuple[object, ...]]]:
+def _place(conn: Connection, caller: Caller, orders: Sequence[tuple[int, NewOrder]], now: datetime) -> Sequence[Any]:
     if not orders:
         return ()
-    return conn.execute(
+    return direct.fetch_all(
+        conn,
         _PLACE_MANY,
         {
             "orders": json.dumps([_told(nth, order, now) for nth, order in orders]),
@@ -141,7 +149,7 @@ def _place(
             "queue": PRICING_QUEUE,
             "task": PRICE_ORDER,
         },
-    ).all()
+    )
 
 
 def _told(nth: int, order: NewOrder, now: datetime) -> dict[str, object]:
@@ -162,10 +170,13 @@ def _told(nth: int, order: NewOrder, now: datetime) -> dict[str, object]:
     }
 
 
-def _result(row: Row[tuple[object, ...]], order: NewOrder) -> Result | None:
+def _result(row: Any, order: NewOrder) -> Result | None:  # noqa: ANN401 - a named tuple
     """What the statement decided; None when the order must be looked at by itself."""
     if row.order_id is not None:
-        return Placed(row.order_id, created=True)
+        added = Added(
+            row.status_since, row.placed_at, row.created_at, row.changed_at, row.currency, row.customer_name, row.tier
+        )
+        return Placed(row.order_id, created=True, added=added)
     if row.existing_id is None or row.same is None:
         return None
     if row.same:
