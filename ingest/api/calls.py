@@ -97,14 +97,14 @@ class Call:
         with self._authenticated() as (conn, known):
             yield conn, known.caller
 
-    def require_key(self) -> None:
-        """Make sure that the caller has a valid key, before a long body is received.
+    def require_key(self) -> Caller:
+        """Who calls, before a long body is received.
 
         Raises:
             NotAuthenticated, TooManyRequests: as for `transaction`.
         """
-        with self.transaction():
-            pass
+        with self.transaction() as (_, caller):
+            return caller
 
     def once(self, body: Body, work: Work) -> Response:
         """Do the work and keep its answer under the request's `Idempotency-Key`, or give the answer that was kept.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -67,16 +68,24 @@ class RefusedLine(Shape):
     problem: Problem
 
 
-async def receive_ndjson(request: Request, call: Called) -> Body:
-    """Receive the body, once we know that the caller has a key, and a few at a time; for `Depends`."""
-    await run_in_threadpool(call.require_key)
+@dataclass(frozen=True)
+class Batch:
+    """What a caller sent."""
+
+    caller: Caller
+    body: Body
+
+
+async def receive_batch(request: Request, call: Called) -> Batch:
+    """Receive the body, once we know who calls, and a few at a time; for `Depends`."""
+    caller = await run_in_threadpool(call.require_key)
     receiving: anyio.Semaphore = request.app.state.batches
     try:
         receiving.acquire_nowait()
     except anyio.WouldBlock:
         raise Overloaded from None
     try:
-        return await receive(request, (MEDIA_TYPE, "application/jsonl"), MAX_BYTES)
+        return Batch(caller, await receive(request, (MEDIA_TYPE, "application/jsonl"), MAX_BYTES))
     finally:
         receiving.release()
 
@@ -110,14 +119,13 @@ async def receive_ndjson(request: Request, call: Called) -> Body:
         }
     },
 )
-def place_orders(call: Called, body: Annotated[Body, Depends(receive_ndjson)]) -> Response:
-    """Who calls is known before the first line is looked at."""
+def place_orders(call: Called, batch: Annotated[Batch, Depends(receive_batch)]) -> Response:
+    """Each part of it in a transaction of its own."""
     call.backend.backlog.check()
-    with call.transaction() as (_, caller):
-        lines = body.read().splitlines()
-        if len(lines) > MAX_LINES:
-            raise TooManyLines(lines=len(lines))
-    return StreamingResponse(_answers(call, caller, lines), media_type=MEDIA_TYPE)
+    lines = batch.body.read().splitlines()
+    if len(lines) > MAX_LINES:
+        raise TooManyLines(lines=len(lines))
+    return StreamingResponse(_answers(call, batch.caller, lines), media_type=MEDIA_TYPE)
 
 
 def _answers(call: Call, caller: Caller, lines: Sequence[bytes]) -> Iterator[bytes]:
