@@ -1,6 +1,5 @@
 """Lets one person at a time work on an order: the claim, a lease that work turns into a right to finish."""
 
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from mes.dispatch.model import (
     sql_list,
     why_not_workable,
 )
-from mes.orders import repository
+from mes.orders import changes, repository
 from mes.orders.life import FINISHED_STATUSES, EventType, System
 from mes.orders.model import Actor, NewEvent, Order, ReasonMissing, VersionConflict
 from mes.people import permissions
@@ -90,7 +89,7 @@ def give_back(
     order = locked_for(conn, user, order_id, expected_version)
     if order.claimed_by is None:
         raise NotClaimed(order_id=order_id)
-    free = replace(order, assigned_to=None, claimed_by=None, lease_until=None, given_back_by=user)
+    free = changes.assigned(order, None, given_back_by=user)
     event = NewEvent(EventType.GIVEN_BACK, clock(), _actor(user), (reason or "").strip() or None)
     return repository.change(conn, order, free, event)
 
@@ -125,7 +124,7 @@ def take_over(
         _check_workable(order)
     now = clock()
     begun = order.claimed_by is not None and order.lease_until is None
-    taken = replace(order, assigned_to=user, claimed_by=user, lease_until=None if begun else now + lease)
+    taken = changes.claimed(order, user, None if begun else now + lease)
     data = {"from": holder, "to": user, "lease_until": taken.lease_until.isoformat() if taken.lease_until else None}
     event = NewEvent(EventType.TAKEN_OVER, now, _actor(user), reason.strip(), data)
     return repository.change(conn, order, taken, event)
@@ -164,7 +163,7 @@ def record_claim(conn: Connection, order: Order, user: str, lease: timedelta, cl
     """
     _check_workable(order)
     now = clock()
-    claimed = replace(order, assigned_to=user, claimed_by=user, lease_until=now + lease)
+    claimed = changes.claimed(order, user, now + lease)
     data = {"from": order.assigned_to, "to": user, "lease_until": (now + lease).isoformat()}
     event = NewEvent(EventType.CLAIMED, now, _actor(user), data=data)
     return repository.change(conn, order, claimed, event)

@@ -1,6 +1,5 @@
 """What people do with orders, each by his name and within what his role allows: the door for the console."""
 
-from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -8,7 +7,7 @@ from sqlalchemy import Connection
 from mes.clock import Clock, utc_now
 from mes.dispatch.claims import LEASE, locked, locked_for, record_claim
 from mes.dispatch.model import WORKABLE_STATUSES, IllegalClaim, NoSuchOperator
-from mes.orders import repository, service
+from mes.orders import changes, repository, service
 from mes.orders.life import FINISHED_STATUSES, EventType, Status, System
 from mes.orders.model import Actor, IllegalTransition, NewEvent, Order
 from mes.people import permissions, users
@@ -127,9 +126,9 @@ def assign(
     if order.assigned_to == operator and order.claimed_by in {None, operator}:
         return order
     given_back_by = order.given_back_by if operator is not None else order.assigned_to or order.given_back_by
-    given = replace(order, assigned_to=operator, claimed_by=None, lease_until=None, given_back_by=given_back_by)
-    event = NewEvent(EventType.ASSIGNED, clock(), _actor(manager), data={"from": order.assigned_to, "to": operator})
-    return repository.change(conn, order, given, event)
+    data = {"from": order.assigned_to, "to": operator, "given_back_by": given_back_by}
+    event = NewEvent(EventType.ASSIGNED, clock(), _actor(manager), data=data)
+    return repository.change(conn, order, changes.assigned(order, operator, given_back_by), event)
 
 
 def _actor(user: str) -> Actor:

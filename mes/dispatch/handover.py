@@ -34,7 +34,9 @@ with wanted as (
     from wanted
     where orders.order_id = wanted.order_id and orders.version = wanted.version
     returning orders.order_id, orders.source, orders.external_id, orders.status, orders.version, orders.held_since,
-        jsonb_build_object('from', old.assigned_to, 'to', new.assigned_to) as data
+        jsonb_build_object(
+            'from', old.assigned_to, 'to', new.assigned_to, 'given_back_by', new.given_back_by
+        ) as data
 ), recorded as (
     insert into ops.order_events (order_id, sequence, type, occurred_at, system, actor, reason, live, data)
     select order_id, version, :type, :occurred_at, :system, :actor, :reason, true, data from changed

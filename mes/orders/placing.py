@@ -152,8 +152,8 @@ with item as materialized (
     select order_id, line, model_id, material, finish, quantity, longest_side_mm, stones, engraving, quote_id
     from placed cross join item
 ), recorded as (
-    insert into ops.order_events (order_id, sequence, type, occurred_at, system, actor, live)
-    select order_id, version, status::text, :now, :system, :actor, true from placed
+    insert into ops.order_events (order_id, sequence, type, occurred_at, system, actor, live, data)
+    select order_id, version, status::text, :now, :system, :actor, true, cast(:data as jsonb) from placed
 ), told as (
     insert into ops.outbox (order_id, sequence, event)
     select order_id, version, ops.cloud_event(
@@ -250,12 +250,19 @@ def _values(caller: Caller, new: NewOrder, now: datetime) -> dict[str, object]:
         "rush": new.rush,
         "content_hash": new.content_hash,
         "items": json.dumps(items),
+        "data": json.dumps(content_told(new, items)),
         "system": caller.actor.system.value,
         "actor": caller.actor.name,
         "now": now,
         "queue": PRICING_QUEUE,
         "task": PRICE_ORDER,
     }
+
+
+def content_told(new: NewOrder, items: list[dict[str, object]]) -> dict[str, object]:
+    """What an order's first event says of its content, so that it can be made again from its events alone."""
+    due_at = new.due_at.isoformat() if new.due_at is not None else None
+    return {"due_at": due_at, "rush": new.rush, "customer": new.customer.external_id, "items": items}
 
 
 def _refuse(row: Row[tuple[object, ...]], new: NewOrder) -> None:

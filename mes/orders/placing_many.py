@@ -22,7 +22,7 @@ _PLACE_MANY = text("""
 with told as materialized (
     select * from jsonb_to_recordset(cast(:orders as jsonb)) as told(
         nth integer, external_id text, customer text, customer_name text, tier text,
-        placed_at timestamptz, due_at timestamptz, rush boolean, content_hash text, items jsonb
+        placed_at timestamptz, due_at timestamptz, rush boolean, content_hash text, items jsonb, data jsonb
     )
 ), existing as materialized (
     select told.nth, orders.order_id, orders.content_hash = told.content_hash as same
@@ -81,8 +81,9 @@ with told as materialized (
     select order_id, line, model_id, material, finish, quantity, longest_side_mm, stones, engraving
     from placed inner join wanted using (external_id) inner join item using (nth)
 ), recorded as (
-    insert into ops.order_events (order_id, sequence, type, occurred_at, system, actor, live)
-    select order_id, version, status::text, :now, :system, :actor, true from placed
+    insert into ops.order_events (order_id, sequence, type, occurred_at, system, actor, live, data)
+    select order_id, version, status::text, :now, :system, :actor, true, data
+    from placed inner join wanted using (external_id)
 ), outgoing as (
     insert into ops.outbox (order_id, sequence, event)
     select order_id, version, ops.cloud_event(
@@ -167,6 +168,7 @@ def _told(nth: int, order: NewOrder, now: datetime) -> dict[str, object]:
         "rush": order.rush,
         "content_hash": order.content_hash,
         "items": items,
+        "data": placing.content_told(order, items),
     }
 
 

@@ -1,13 +1,13 @@
 """Changes orders; the one place where a status, a hold or an assignment is decided."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from mes.clock import Clock, utc_now
 from mes.jobs import queue
-from mes.orders import life, repository
+from mes.orders import changes, life, repository
 from mes.orders.life import EventType, Status, System
 from mes.orders.model import Actor, IllegalTransition, NewEvent, Order, OrderHeld, ReasonMissing, Told, VersionConflict
 
@@ -21,9 +21,10 @@ def transition(
     reason: str | None = None,
     expected_version: int | None = None,
     told: Told | None = None,
+    data: Mapping[str, object] | None = None,
     clock: Clock = utc_now,
 ) -> Order:
-    """Move one order and record the event, in the caller's transaction.
+    """Move one order and record the event, in the caller's transaction; `data` is what else the event tells.
 
     With `told`, the event carries the time and the id that its sender gave it; the order stands there from now on all
     the same.
@@ -44,12 +45,9 @@ def transition(
     if (move.needs_reason or by.system is System.ADMIN) and not (reason or "").strip():
         raise ReasonMissing(order_id=order_id, to=to)
     now = clock()
-    moved = replace(order, status=to, status_since=now, lease_until=None)  # work has begun: the claim stays
-    if to in life.FINISHED_STATUSES:  # nothing is left to hold, nor to work on
-        moved = replace(moved, hold_reason=None, held_by=None, held_since=None, claimed_by=None)
     occurred_at, event_id = (told.occurred_at, told.event_id) if told is not None else (now, None)
-    event = NewEvent(to, occurred_at, by, reason, source_event_id=event_id)
-    changed = repository.change(conn, order, moved, event)
+    event = NewEvent(to, occurred_at, by, reason, data, source_event_id=event_id)
+    changed = repository.change(conn, order, changes.moved(order, to, now), event)
     if to is Status.SUBMITTED:
         queue.price_order(conn, order_id)
     return changed
@@ -79,7 +77,7 @@ def hold(
     if order.held:
         return order
     now = clock()
-    held = replace(order, hold_reason=reason, held_by=by.name, held_since=now)
+    held = changes.held(order, by.name, reason, now)
     return repository.change(conn, order, held, NewEvent(EventType.HELD, now, by, reason))
 
 
@@ -101,8 +99,8 @@ def release(
     if not order.held:
         return order
     now = clock()
-    free = replace(order, hold_reason=None, held_by=None, held_since=None)
-    released = repository.change(conn, order, free, NewEvent(EventType.RELEASED, now, by, reason))
+    event = NewEvent(EventType.RELEASED, now, by, reason)
+    released = repository.change(conn, order, changes.released(order), event)
     if order.status is Status.SUBMITTED:
         queue.price_order(conn, order_id)
     return released
@@ -127,7 +125,7 @@ def write_note(
     if note == order.note:
         return order
     event = NewEvent(EventType.EDITED, clock(), by, data={"note": {"from": order.note, "to": note}})
-    return repository.change(conn, order, replace(order, note=note), event)
+    return repository.change(conn, order, changes.noted(order, note), event)
 
 
 def _locked(conn: Connection, order_id: UUID, expected_version: int | None) -> Order:

@@ -16,6 +16,7 @@ from mes.dispatch import claims, desk, leases, sharing
 from mes.dispatch.model import ClaimedByAnother, IllegalClaim, NoSuchOperator, NotClaimed
 from mes.dispatch.sharing import Unassigned
 from mes.errors import MesError
+from mes.events import rebuild
 from mes.lists import counts, order_list, refresher
 from mes.lists.order_list import Filter
 from mes.orders import repository, service
@@ -104,7 +105,7 @@ def test_each_that_is_shared_is_one_event(shop: Connection) -> None:
     order = repository.get(shop, order_id)
     last = repository.events(shop, order_id)[-1]
     assert (order.version, last.sequence, last.type, last.actor) == (2, 2, "assigned", "dispatch")
-    assert last.data == {"from": None, "to": "Ada"}
+    assert last.data == {"from": None, "to": "Ada", "given_back_by": None}
     told = shop.execute(text("select event from ops.outbox where order_id = :id"), {"id": order_id}).scalar_one()
     assert told["type"] == "mes.order.assigned.v1"
     assert told["data"]["details"] == {"to": "Ada"}
@@ -456,7 +457,7 @@ def test_a_lapsed_lease_returns_the_order_for_somebody_else(shop: Connection) ->
     order = repository.get(shop, order_id)
     assert (order.claimed_by, order.assigned_to, order.given_back_by) == (None, None, "Ada")
     assert types(shop, order_id)[1:] == ["claimed", "lease_ended"]
-    assert repository.events(shop, order_id)[-1].data == {"from": "Ada", "to": None}
+    assert repository.events(shop, order_id)[-1].data == {"from": "Ada", "to": None, "given_back_by": "Ada"}
     refresh(shop)
     sharing.share_out(shop)
     assert repository.get(shop, order_id).assigned_to == "Ben"
@@ -714,6 +715,10 @@ class Desk(RuleBasedStateMachine):
             elif one.sequence > 1 and one.type.isupper():
                 assert one.actor == holder
         assert holder == order.claimed_by
+
+    def teardown(self) -> None:
+        with self.engine.begin() as conn:
+            assert rebuild.differences(conn) == []
 
 
 def test_any_sequence_of_commands_keeps_one_claimant(marts_engine: Engine) -> None:

@@ -138,7 +138,8 @@ def _conclude(
         total, was = _totals(conn, order_id, done.lines.get(order_id, ()))
         order = _tell_of_move(conn, repository.lock(conn, order_id), was, total, clock)
         if total is not None and order.status is Status.SUBMITTED and not order.held:
-            order = service.transition(conn, order_id, Status.PRICE_CALCULATED, PRICER, clock=clock)
+            told = {"total": {"from": None, "to": str(total)}}
+            order = service.transition(conn, order_id, Status.PRICE_CALCULATED, PRICER, data=told, clock=clock)
             outcomes["priced"] += 1
             log.info("order priced", order_id=str(order_id), total=str(total), version=order.version)
         if order_id in reasons and not order.held:

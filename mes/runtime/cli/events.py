@@ -1,4 +1,4 @@
-"""`mes events`: what shop and CRM told and could not be applied, and going on with it."""
+"""`mes events`: what shop and CRM told and could not be applied, going on with it, and the proof of the history."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +9,18 @@ import typer
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from mes.events.rebuild import Comparison
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print as one JSON array.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Events of shop and CRM that wait for a person.")
+    group = typer.Typer(no_args_is_help=True, help="Events that wait for a person, and the proof of all events.")
     group.command()(parked)
     group.command()(replay)
     group.command()(unreadable)
+    group.command()(rebuild)
     app.add_typer(group, name="events")
 
 
@@ -71,6 +74,46 @@ def unreadable(*, as_json: AsJson = False) -> None:
             f"{message.message_id}  {message.received_at:%Y-%m-%d %H:%M}  {message.sender} by {message.carrier} on "
             f"{message.subject}, {message.bytes} bytes: {message.reason}"
         )
+
+
+def rebuild(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as one JSON object.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the fresh tables in the schema rebuild.")] = False,
+) -> None:
+    """Apply all events into fresh tables and compare them with the live ones; exit status 1 where they differ."""
+    import json  # noqa: PLC0415
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from mes.db import engine  # noqa: PLC0415
+    from mes.events import rebuild as rebuilding  # noqa: PLC0415
+    from mes.runtime.cli.database import migrated  # noqa: PLC0415
+
+    with migrated() as database:
+        connections = engine.connect(database.url)
+        try:
+            with rebuilding.snapshot(connections, keep=keep) as conn:
+                found = rebuilding.compare(conn)
+        finally:
+            connections.dispose()
+    if as_json:
+        typer.echo(json.dumps(asdict(found), default=str))
+    else:
+        _print_rebuilt(found)
+    if found.different:
+        raise typer.Exit(1)
+
+
+def _print_rebuilt(found: "Comparison") -> None:
+    for each in found.differences:
+        which = f"{each.source} {each.external_id}" if each.source else "no such order"
+        typer.echo(
+            f"{which} ({each.order_id}) {each.column}: live {each.live or '-'}, by its events {each.rebuilt or '-'}"
+        )
+    outcome = f"{found.different:,} differ" if found.different else "all are as their events make them"
+    typer.echo(f"{found.orders:,} orders made of {found.events:,} events; {outcome}.")
+    for column, orders in sorted(found.untold.items()):
+        typer.echo(f"  {column}: not told by the events of {orders:,} orders, so not compared")
 
 
 @contextmanager
