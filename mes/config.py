@@ -107,6 +107,21 @@ class Settings(BaseSettings):
         default="shop.order.events", description="Queue of RabbitMQ for the shop's events."
     )
     rabbitmq_crm_queue: str = Field(default="crm.order.events", description="Queue of RabbitMQ for the CRM's events.")
+    shop_statement_url: str | None = Field(
+        default=None,
+        description="What the shop says of its orders, to compare with: a folder or object-store URL of its exports, "
+        "`https://:token@host/path` of an API, or `postgresql://...#table`.",
+    )
+    crm_statement_url: str | None = Field(
+        default=None, description="The same of the CRM; without them, nothing is compared."
+    )
+    drift_settle_minutes: Annotated[float, Field(ge=0, le=24 * 60)] = Field(
+        default=10.0,
+        description="What changed so lately is not compared yet, since messages may be under way, minutes.",
+    )
+    drift_age_hours: Annotated[float, Field(gt=0, le=24 * 365)] = Field(
+        default=4.0, description="How long a difference with shop or CRM may stay open before a check fails, hours."
+    )
     requests_per_s: Annotated[float, Field(gt=0, le=100_000)] = Field(
         default=1000.0,
         description="Requests that a key may send to one process of the API, per second; twice as many at once.",
@@ -155,7 +170,7 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().resolve() if path is not None else None
 
-    @field_validator("objects_url", "feeds_url")
+    @field_validator("objects_url", "feeds_url", "shop_statement_url", "crm_statement_url")
     @classmethod
     def _absolute_folder(cls, url: str | None) -> str | None:
         return str(Path(url).expanduser().resolve()) if url is not None and "://" not in url else url

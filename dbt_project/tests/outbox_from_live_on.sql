@@ -3,7 +3,11 @@
 
 with events as (select * from {{ source('ops', 'order_events') }}),
 
-outbox as (select * from {{ source('ops', 'outbox') }})
+-- a snapshot tells again, beside the events
+outbox as (
+    select * from {{ source('ops', 'outbox') }}
+    where telling = 0
+)
 
 select
     coalesce(events.order_id, outbox.order_id) as order_id,

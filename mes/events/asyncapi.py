@@ -3,7 +3,7 @@
 from importlib.metadata import version
 from typing import Any
 
-from mes.events import subjects
+from mes.events import snapshots, subjects
 from mes.orders.life import MOVES, EventType, Status, System
 
 Document = dict[str, Any]
@@ -111,10 +111,12 @@ def _event(data: Document, *, sequence_needed: bool) -> Document:
 
 
 def _order_data() -> Document:
-    kinds = sorted([status.lower() for status in Status] + [kind.value for kind in EventType])
+    kinds = sorted([*(status.lower() for status in Status), *(kind.value for kind in EventType), snapshots.TYPE])
     return {
         "type": "object",
-        "description": f"Types are mes.order.<kind>.v1, where kind is one of {', '.join(kinds)}.",
+        "description": f"Types are mes.order.<kind>.v1, where kind is one of {', '.join(kinds)}. A snapshot is no "
+        "change: it tells in `details` how the order stands at `version`, to those who have missed an event; whoever "
+        "is at that version or a later one leaves it out.",
         "required": ["order", "status", "version", "held", "system", "actor"],
         "properties": {
             "order": {

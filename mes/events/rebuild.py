@@ -130,7 +130,7 @@ def _order_row(made: Made) -> tuple[object, ...]:
         order.order_id,
         order.status.value,
         order.status_since,
-        order.version,
+        made.version,
         made.live_from,
         order.hold_reason,
         order.held_by,

@@ -8,7 +8,7 @@ import polars as pl
 from mes.errors import MesError
 
 _TEXT = pl.String()
-_OPTIONAL = {"due_at", "currency", "paid", "rush"}
+_OPTIONAL = {"due_at", "currency", "paid", "rush", "source", "version", "sent"}
 _ORDER_REFERENCE = pl.Struct({"source": _TEXT, "external_id": _TEXT})
 
 

@@ -42,6 +42,7 @@ class Made:
     """
 
     order: Order
+    version: int = 0
     live_from: int | None = None
     known: dict[str, Any] = field(default_factory=dict)
     items: dict[int, Mapping[str, Any]] | None = None
@@ -55,13 +56,13 @@ def replay(order_id: UUID, facts: Iterable[Fact]) -> Made:
     for fact in facts:
         if made is None:
             made = Made(Order(order_id, "", "", Status.INITIATED, fact.occurred_at, version=0))
-        if fact.sequence != made.order.version + 1:
-            made.faults.append(f"event {made.order.version + 1} is missing before event {fact.sequence}")
+        if fact.sequence != made.version + 1:
+            made.faults.append(f"event {made.version + 1} is missing before event {fact.sequence}")
         if fact.live and made.live_from is None:
             made.live_from = fact.sequence
         if not fact.late:
             _apply(made, fact)
-        made.order = replace(made.order, version=fact.sequence)
+        made.version = fact.sequence
     if made is None:
         raise ValueError("an order without events cannot be made")
     return made
@@ -79,7 +80,7 @@ def _apply(made: Made, fact: Fact) -> None:
 
 def _move(made: Made, fact: Fact, to: Status) -> None:
     data = fact.data or {}
-    if made.order.version == 0:
+    if made.version == 0:
         made.order = replace(made.order, status=to, status_since=fact.occurred_at)
         if "items" in data:
             made.known.update({name: data.get(name) for name in CONTENT})

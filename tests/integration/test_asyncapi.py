@@ -8,7 +8,7 @@ import pytest
 from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
 from sqlalchemy import Connection, text
 
-from mes.events import asyncapi, incoming
+from mes.events import asyncapi, incoming, snapshots
 from mes.events.incoming import UnreadableEvent
 from mes.orders import placing
 from tests.callers import SHOP, add_model, new_order
@@ -31,9 +31,11 @@ def test_the_document_is_asyncapi() -> None:
 
 def test_an_event_of_ours_is_as_promised(conn: Connection) -> None:
     add_model(conn)
-    placing.place(conn, SHOP, new_order("S-1"))
-    told = conn.execute(text("select event from ops.outbox")).scalar_one()
-    jsonschema.validate(told, payload("orderEvent"))
+    snapshots.tell(conn, [placing.place(conn, SHOP, new_order("S-1")).order_id], "drift")
+    told = conn.execute(text("select event from ops.outbox order by telling")).scalars().all()
+    assert [each["type"] for each in told] == ["mes.order.submitted.v1", "mes.order.snapshot.v1"]
+    for each in told:
+        jsonschema.validate(each, payload("orderEvent"))
 
 
 def test_an_event_that_the_document_allows_is_read_and_one_that_it_does_not_is_a_fault() -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from mes.events import leases, outbox, subjects
+from mes.events import leases, outbox, snapshots, subjects
 from mes.events.carriers.carrier import BusUnavailable
 from mes.events.carriers.jetstream import JetStream
 from mes.events.outbox import LeaseLost, Progress
@@ -283,3 +283,29 @@ def test_tokens_name_orders_of_any_characters() -> None:
         assert subjects.names(subjects.token(*names)) == names
     for wrong in ("", "shop", "=2", "a.b", "=FF=2Ex", "shop=2E"):
         assert subjects.names(wrong) is None
+
+
+def test_a_snapshot_comes_after_the_event_of_its_version_and_before_the_next(shop: Engine, bus: Bus) -> None:
+    """Also by a relay that remembers nothing, has to ask the bus what is there, and begins with what was carried."""
+    order_id = _place(shop, "S-1")
+    for _ in range(2):
+        with shop.begin() as conn:
+            assert snapshots.tell(conn, [order_id], "drift") == [order_id]
+        _forgotten(shop, bus)
+    _note(shop, order_id)
+    _forgotten(shop, bus)
+    assert [(event["id"], event["sequence"]) for event in bus.events()] == [
+        (f"{order_id}/1", "1"),
+        (f"{order_id}/1/snapshot-1", "1"),
+        (f"{order_id}/1/snapshot-2", "1"),
+        (f"{order_id}/2", "2"),
+    ]
+
+
+def _forgotten(shop: Engine, bus: Bus) -> None:
+    """Carry, and do not note what was carried."""
+    relay = _relay(shop, bus)
+    _carry(shop, relay)
+    relay.close()
+    with shop.begin() as conn:
+        conn.execute(text("update ops.carriers set position = 0 where name = 'jetstream'"))

@@ -22,7 +22,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from mes.callers import keys
 from mes.callers.model import Caller, Scope
 from mes.clock import utc_now
-from mes.events import outbox
+from mes.events import outbox, snapshots
 from mes.events.relay import Relay
 from mes.events.webhooks import addresses, deliveries, endpoints
 from mes.events.webhooks.addresses import BadWebhookUrl
@@ -482,3 +482,22 @@ def test_secrets_that_were_promised_a_day_are_used_for_a_day(conn: Connection) -
     assert len(endpoints.used_secrets(kept, utc_now())) == 3
     assert made.secret in endpoints.used_secrets(kept, utc_now())
     assert endpoints.used_secrets(kept, utc_now() + timedelta(hours=25)) == [kept[0]["secret"]]
+
+
+def test_a_snapshot_is_called_for_in_its_orders_turn(shop: Engine) -> None:
+    with receiving() as receiver, sending(shop):
+        subscribe(shop, SHOP, receiver.url)
+        order_id = place(shop, "S-1")
+        with shop.begin() as conn:
+            snapshots.tell(conn, [order_id], "drift")
+        note(shop, order_id, "call first")
+        fan_out(shop)
+        eventually(lambda: len(receiver.got) == 3)
+    told = [json.loads(body) for _, body in receiver.got]
+    assert [(each["type"], each["sequence"]) for each in told] == [
+        ("mes.order.submitted.v1", "1"),
+        ("mes.order.snapshot.v1", "1"),
+        ("mes.order.edited.v1", "2"),
+    ]
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 3
+    assert told[1]["data"]["details"]["items"][0]["quantity"] == 1

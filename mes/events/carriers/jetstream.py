@@ -95,7 +95,7 @@ class JetStream:
             async with turns:
                 return max([await self._publish(js, event) for event in of_order])
 
-        by_order = sorted(events, key=lambda event: (event.order_id, event.sequence))
+        by_order = sorted(events, key=lambda event: (event.order_id, event.position))
         chains = [list(chain) for _, chain in groupby(by_order, key=lambda event: event.order_id)]
         done = await asyncio.gather(*map(publish_order, chains), return_exceptions=True)
         for outcome in done:
@@ -133,12 +133,17 @@ class JetStream:
             return self._remember(event, ack.seq)
 
     async def _look(self, js: JetStreamContext, subject: str, event: Told) -> tuple[int, bool]:
-        """The stream sequence of the subject's last message, and whether that is the event or a later one."""
+        """The stream sequence of the subject's last message, and whether that is the event or a later one.
+
+        A snapshot has the sequence of the event before it, so of two with the same one the position decides.
+        """
         try:
             last = await js.get_last_msg(OUT_STREAM, subject, direct=True)
         except NotFoundError:
             return 0, False
-        return last.seq or 0, int((last.headers or {}).get(SEQUENCE, 0)) >= event.sequence
+        headers = last.headers or {}
+        there = int(headers.get(SEQUENCE, 0)), int(headers.get(POSITION, 0))
+        return last.seq or 0, there >= (event.sequence, event.position)
 
     def _remember(self, event: Told, stream_sequence: int) -> int:
         self._last[event.order_id] = stream_sequence

@@ -14,6 +14,7 @@ from mes.runtime.cli import (
     db,
     demo,
     doctor,
+    drift,
     events,
     generate,
     keys,
@@ -65,7 +66,7 @@ def main(
 # one line per module that has `register(app)`; the order is that of `mes --help`
 for _module in (
     *(demo, generate, up, programs, users, keys, quote),
-    *(requote, rates, reprice, events, bus, logs, doctor, settings, db, bench),
+    *(requote, rates, reprice, events, drift, bus, logs, doctor, settings, db, bench),
 ):
     _module.register(app)
 
