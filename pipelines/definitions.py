@@ -14,12 +14,13 @@ from assets.feeds import FEED_ASSETS
 from assets.orders import ORDER_ASSETS
 from assets.prices import PRICE_ASSETS, PRICE_CHECKS
 from assets.read_models import DBT_ASSETS, Dbt
+from assets.reconciliation import RECONCILIATION_ASSETS, RECONCILIATION_CHECKS
 from assets.resources import Database, Feeds, Models
 from mes import config
 from mes.observability import logs
-from pipelines.jobs import main_job, measure_backlog, prices, refresh_read_models
+from pipelines.jobs import main_job, measure_backlog, prices, reconcile, refresh_read_models
 from pipelines.read_model_sensors import read_models_behind, read_models_follow
-from pipelines.schedules import nightly, prices_daily
+from pipelines.schedules import nightly, prices_daily, reconcile_continuously, reconcile_nightly
 from pipelines.sensors import new_feed_files, rate_card_activated
 
 logs.configure("dagster", config.load().log_level)
@@ -33,10 +34,10 @@ def _linked_to_code(assets: Sequence[dg.AssetsDefinition]) -> Sequence[dg.Assets
 
 
 defs = dg.Definitions(
-    assets=_linked_to_code([*FEED_ASSETS, *ORDER_ASSETS, *PRICE_ASSETS, *DBT_ASSETS]),
-    asset_checks=[*CHECKS, *PRICE_CHECKS],
-    jobs=[main_job, prices, measure_backlog, refresh_read_models],
-    schedules=[nightly, prices_daily],
+    assets=_linked_to_code([*FEED_ASSETS, *ORDER_ASSETS, *PRICE_ASSETS, *RECONCILIATION_ASSETS, *DBT_ASSETS]),
+    asset_checks=[*CHECKS, *PRICE_CHECKS, *RECONCILIATION_CHECKS],
+    jobs=[main_job, prices, measure_backlog, refresh_read_models, reconcile],
+    schedules=[nightly, prices_daily, reconcile_continuously, reconcile_nightly],
     sensors=[new_feed_files, rate_card_activated, read_models_behind, read_models_follow],
     # the steps take seconds; a process for each would spend eight more on imports
     loggers={"console": dg.json_console_logger},

@@ -249,6 +249,43 @@ def _quarantine(conn: Connection) -> Samples:
     return [("mes_quarantine_open_rows", (row.feed, row.stage), float(row.rows)) for row in rows]
 
 
+def _drift(conn: Connection) -> Samples:
+    """By the partial index on open differences, and the last runs of each system."""
+    rows = conn.execute(
+        text("""
+            select system, kind, count(*) as differences, extract(epoch from now() - min(opened_at)) as oldest_s
+            from ops.drift where state in ('open', 'person') group by system, kind
+        """)
+    ).all()
+    runs = conn.execute(
+        text("""
+            select systems.system, last.state, extract(epoch from now() - done.finished_at) as done_s
+            from (values ('shop'), ('crm')) as systems (system)
+            cross join lateral (
+                select state from ops.reconciliation_runs as runs
+                where runs.system = systems.system and state <> 'running' order by run_id desc limit 1
+            ) as last
+            left join lateral (
+                select finished_at from ops.reconciliation_runs as runs
+                where runs.system = systems.system and state = 'done' order by run_id desc limit 1
+            ) as done on true
+        """)
+    ).all()
+    oldest = {run.system: 0.0 for run in runs}
+    for row in rows:
+        oldest[row.system] = max(oldest.get(row.system, 0.0), _age(row.oldest_s))
+    return [
+        *(("mes_drift_open", (row.system, row.kind), float(row.differences)) for row in rows),
+        *(("mes_drift_oldest_age_seconds", (system,), age) for system, age in oldest.items()),
+        *(("mes_reconciliation_failed", (run.system,), float(run.state == "failed")) for run in runs),
+        *(
+            ("mes_reconciliation_last_success_age_seconds", (run.system,), _age(run.done_s))
+            for run in runs
+            if run.done_s is not None
+        ),
+    ]
+
+
 GROUPS = (
     Group(
         "orders",
@@ -334,6 +371,20 @@ GROUPS = (
             ),
         ),
         _quarantine,
+    ),
+    Group(
+        "drift",
+        (
+            Gauge("mes_drift_open", "Orders on which a system says otherwise than we do.", ("system", "kind")),
+            Gauge("mes_drift_oldest_age_seconds", "How long the oldest of them is open; 0 without any.", ("system",)),
+            Gauge("mes_reconciliation_failed", "Whether the last comparison with a system failed.", ("system",)),
+            Gauge(
+                "mes_reconciliation_last_success_age_seconds",
+                "How long ago the last one ended that did not.",
+                ("system",),
+            ),
+        ),
+        _drift,
     ),
 )
 _UP = Gauge("mes_database_up", "Whether the database answered in time; if 0, the gauges below are missing.")

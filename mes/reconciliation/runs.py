@@ -103,6 +103,14 @@ def run(
             raise
 
 
+def differing_buckets(conn: Connection, run_id: int, limit: int = 50) -> list[dict[str, Any]]:
+    """The buckets that differed in a run, with counts, sums of versions and digests of both sides; the first ones."""
+    row = conn.execute(
+        text("select buckets from ops.reconciliation_runs where run_id = :run_id"), {"run_id": run_id}
+    ).one()
+    return list(row.buckets or ())[:limit]
+
+
 @contextmanager
 def _turn(database: Engine, system: str) -> Iterator[None]:
     """The lock belongs to a connection, so whoever is killed lets go of it."""

@@ -7,6 +7,8 @@ import polars as pl
 
 from mes import config
 from mes.reconciliation import statement
+from mes.reconciliation.api import Api
+from mes.reconciliation.database import Database
 from mes.reconciliation.model import SYSTEMS, Rules, StatementMissing
 from mes.reconciliation.statement import Statement
 
@@ -68,7 +70,11 @@ def rules(settings: config.Settings) -> Rules:
 
 
 def at(url: str) -> Source:
-    """The source of a URL."""
+    """The source of a URL: an API, a database, or a place of files."""
+    if url.startswith(("http://", "https://")):
+        return Api(url)
+    if url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+        return Database(url)
     return Files(url)
 
 

@@ -50,7 +50,7 @@ print(json.dumps({
     "job": sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys),
     "jobs": {
         name: sorted(key.to_user_string() for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys)
-        for name in ("prices", "measure_backlog", "refresh_read_models")
+        for name in ("prices", "measure_backlog", "refresh_read_models", "reconcile")
     },
     "automated": sorted(
         node.key.to_user_string() for node in nodes if node.automation_condition is not None
@@ -95,7 +95,7 @@ def test_every_asset_says(story: dict[str, Any], fact: str) -> None:
 
 
 # what depends on today's date, or is made by hand: loading the same feeds again must change nothing
-ASIDE = {"ops/renewals", "ops/geometry_backlog"}
+ASIDE = {"ops/renewals", "ops/geometry_backlog", "ops/drift"}
 
 
 def test_every_asset_is_made_here_by_the_main_job_or_one_aside(story: dict[str, Any]) -> None:
@@ -106,6 +106,7 @@ def test_every_asset_is_made_here_by_the_main_job_or_one_aside(story: dict[str, 
         "prices": ["ops/cost_table", "ops/renewals"],
         "measure_backlog": ["ops/geometry_backlog"],
         "refresh_read_models": ["marts/order_list", "marts/throughput_daily"],
+        "reconcile": ["ops/drift"],
     }
 
 
@@ -141,6 +142,8 @@ def test_what_starts_by_itself(story: dict[str, Any]) -> None:
     assert story["schedules"] == {
         "nightly": ["feeds_to_order_list", "RUNNING", "0 2 * * *", "UTC"],
         "prices_daily": ["prices", "RUNNING", "10 0 * * *", "UTC"],
+        "reconcile_continuously": ["reconcile", "RUNNING", "*/5 * * * *", "UTC"],
+        "reconcile_nightly": ["reconcile", "RUNNING", "32 3 * * *", "UTC"],
     }
 
 
