@@ -131,6 +131,10 @@ def _order_data() -> Document:
             "actor": {"type": "string"},
             "reason": {"type": "string"},
             "details": {"type": "object"},
+            "details_at": {
+                "type": "string",
+                "description": "In place of `details` that are longer than the bus takes: the call that answers them.",
+            },
         },
     }
 

@@ -18,6 +18,7 @@ from mes.events.relay import Relay
 from mes.orders import placing, service
 from mes.orders.life import System
 from mes.orders.model import Actor
+from mes.runtime import bus_server
 from tests.bus import Bus, running_bus
 from tests.callers import SHOP, add_model, new_order
 
@@ -36,6 +37,31 @@ def shop(engine: Engine) -> Engine:
     with engine.begin() as conn:
         add_model(conn)
     return engine
+
+
+def test_an_event_that_is_too_long_for_the_bus_stops_no_other(
+    shop: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A NATS of somebody else's may take a megabyte; an edit of two hundred items, or a snapshot, may be longer."""
+    monkeypatch.setattr(bus_server, "_LARGEST_MESSAGE", 16 * 1024)
+    long, after = _place(shop, "B-1"), _place(shop, "B-2")
+    with shop.begin() as conn:
+        service.write_note(conn, long, PERSON, "engrave ä€ " * 2_000)
+        snapshots.tell(conn, [long], "drift")
+    _note(shop, long, times=2)
+    _note(shop, after)
+    _number(shop)
+    with running_bus(tmp_path / "small") as small:
+        relay = _relay(shop, small)
+        assert relay.step() is False
+        relay.close()
+        told = [event for event in small.events() if event["subject"] == str(long)]
+    assert [event["sequence"] for event in told] == ["1", "2", "2", "3", "4"]
+    assert told[1]["data"]["details_at"] == f"/v1/orders/{long}/events"
+    assert "details" not in told[1]["data"]
+    assert told[1]["data"]["order"]["external_id"] == "B-1"
+    assert told[2]["data"]["details"]["items"]
+    assert told[4]["data"]["details"]["note"]["to"] == "note 3"
 
 
 def _place(engine: Engine, number: str) -> UUID:

@@ -6,7 +6,6 @@ done.
 """
 
 import asyncio
-import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import timedelta
@@ -18,7 +17,7 @@ from nats.js.api import Header, StreamInfo
 from nats.js.client import JetStreamContext
 from nats.js.errors import BadRequestError, NotFoundError
 
-from mes.events import subjects
+from mes.events import fitting, subjects
 from mes.events.carriers import nats_connection
 from mes.events.carriers.nats_connection import OUT_STREAM, STREAMS, NatsConnection
 from mes.events.outbox import BATCH, Progress, Told
@@ -120,7 +119,7 @@ class JetStream:
                 SEQUENCE: str(event.sequence),
                 POSITION: str(event.position),
             }
-            body = json.dumps(event.event, ensure_ascii=False, separators=(",", ":")).encode()
+            body = fitting.encoded(event.event, self._bus.most_bytes)
             try:
                 ack = await js.publish(subject, body, stream=OUT_STREAM, headers=headers)
             except BadRequestError as error:

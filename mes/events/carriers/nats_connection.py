@@ -9,7 +9,7 @@ from typing import TypeVar
 import nats
 import structlog
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_MAX_PAYLOAD_SIZE, Client
 from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
 from nats.js.api import RetentionPolicy, StorageType, StreamConfig, StreamInfo
@@ -25,6 +25,7 @@ ANSWER_S = 5.0
 
 _CONNECT_S, _PAUSE_S = 2, 0.1
 _PING_S, _PINGS_MISSED = 2, 2
+_HEADERS_BYTES = 4096  # the server counts them, too; ours take some hundreds
 _Given = TypeVar("_Given")
 Work = Callable[[JetStreamContext], Awaitable[_Given]]
 
@@ -71,6 +72,11 @@ class NatsConnection:
             BusUnavailable: NATS is away, or does not answer in time.
         """
         return self._portal.call(self._run, work, anew)
+
+    @property
+    def most_bytes(self) -> int:
+        """What the body of a message may take on the server that is connected."""
+        return (self._client.max_payload if self._client is not None else DEFAULT_MAX_PAYLOAD_SIZE) - _HEADERS_BYTES
 
     def close(self) -> None:
         """Disconnect, for good."""
