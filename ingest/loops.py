@@ -1,14 +1,14 @@
 """The work that comes round by itself: refreshing the order list, sharing work out, sweeping up."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from time import perf_counter
+from datetime import datetime, timedelta
+from time import monotonic, perf_counter
 
 import structlog
 from sqlalchemy import Engine
 
 from mes.callers import idempotency
-from mes.clock import utc_now
+from mes.clock import Clock, utc_now
 from mes.db.migrate import ensure_event_partitions
 from mes.dispatch import leases, sharing
 from mes.events import outbox
@@ -27,21 +27,28 @@ SWEEP_INTERVAL = timedelta(minutes=10)
 PARTITIONS_AHEAD = timedelta(days=62)
 # of a bulk load, the first few say enough
 ORDERS_LOGGED = 20
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Every:
-    """Does something when an interval has passed since it was done last."""
+    """Does something when an interval has passed since it was done last, whatever becomes of the machine's clock."""
 
-    def __init__(self, interval: timedelta, work: Callable[[datetime], None]) -> None:
-        self._interval, self._work, self._done_at = interval, work, _LONG_AGO
+    def __init__(
+        self,
+        interval: timedelta,
+        work: Callable[[datetime], None],
+        *,
+        clock: Clock = utc_now,
+        timer_s: Callable[[], float] = monotonic,
+    ) -> None:
+        self._interval_s, self._work, self._clock, self._timer_s = interval.total_seconds(), work, clock, timer_s
+        self._done_at = float("-inf")
 
     def __call__(self) -> None:
         """Do it if it is due; one that raises is due again at once."""
-        now = utc_now()
-        if now - self._done_at >= self._interval:
-            self._work(now)
-            self._done_at = now
+        began = self._timer_s()
+        if began - self._done_at >= self._interval_s:
+            self._work(self._clock())
+            self._done_at = began
 
 
 class Refresh:
