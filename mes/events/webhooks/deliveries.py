@@ -23,7 +23,7 @@ KEPT = timedelta(days=30)
 
 _JITTER = 0.1  # endpoints that failed together should not be called together again
 _LONGEST_ASKED = timedelta(hours=1)  # of a receiver's Retry-After
-_CLAIM = timedelta(seconds=60)
+_CLAIM = timedelta(seconds=30)  # a call takes 15 s at most; a dead worker's are made again so soon
 _GONE = 410
 # whoever's keys are all revoked is told nothing any more
 _IN_USE = "keys.revoked_at is null and (keys.expires_at is null or keys.expires_at > now())"
@@ -40,7 +40,7 @@ class NoSuchDelivery(MesError):
 
 @dataclass(frozen=True)
 class Call:
-    """A delivery that is to be tried now, by whoever has claimed it."""
+    """A delivery that is to be tried now, by whoever has claimed it at `claimed_at`."""
 
     delivery_id: int
     endpoint_id: UUID
@@ -48,6 +48,7 @@ class Call:
     secrets: Sequence[dict[str, str | None]]
     event: Mapping[str, Any]
     attempts: int
+    claimed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ def add(conn: Connection, after: int, up_to: int) -> int:
 def claim(conn: Connection, busy: Mapping[UUID, int], *, most: int) -> Sequence[Call]:
     """Take deliveries that are due, so that nobody else does; at most `most` of each endpoint.
 
+    When they are due, and for how long they are claimed, is a matter of the database's clock: workers' may be wrong.
+
     Args:
         conn: a transaction.
         busy: calls that this worker has in hand, by endpoint; a slow one gets no more than its share.
@@ -152,25 +155,26 @@ def claim(conn: Connection, busy: Mapping[UUID, int], *, most: int) -> Sequence[
             from due, ops.webhook_endpoints as endpoints, ops.outbox
             where mine.delivery_id = due.delivery_id and endpoints.endpoint_id = mine.endpoint_id
                 and outbox.position = mine.position
-            returning mine.delivery_id, mine.endpoint_id, endpoints.url, endpoints.secrets, outbox.event, mine.attempts
+            returning mine.delivery_id, mine.endpoint_id, endpoints.url, endpoints.secrets, outbox.event, mine.attempts,
+                now() as claimed_at
         """),
         {"busy_ids": list(busy), "busy_calls": list(busy.values()), "most": most, "claim": _CLAIM},
     )
     return [Call(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for the row as a mapping
 
 
-def finish(conn: Connection, call: Call, outcome: Outcome, *, now: datetime) -> None:
+def finish(conn: Connection, call: Call, outcome: Outcome) -> None:
     """Note what came of a call: it is done, tried again later, or given up after three days; 410 ends the endpoint.
 
     Once it is done or given up, the order's next event has its turn.
     """
-    again_at = None if outcome.accepted else _again_at(call.attempts, outcome, now)
-    ended = outcome.accepted or again_at is None
+    pause = None if outcome.accepted else _pause(call.attempts, outcome)
+    ended = outcome.accepted or pause is None
     done = conn.execute(
         text("""
             update ops.webhook_deliveries set
                 state = cast(:state as text), attempts = attempts + 1, claimed_until = null,
-                next_at = coalesce(cast(:again_at as timestamptz), next_at),
+                next_at = coalesce(now() + cast(:pause as interval), next_at),
                 finished_at = case when :ended then now() end
             where delivery_id = :delivery_id and state = 'waiting'
             returning endpoint_id, order_id
@@ -178,7 +182,7 @@ def finish(conn: Connection, call: Call, outcome: Outcome, *, now: datetime) -> 
         {
             "delivery_id": call.delivery_id,
             "state": "delivered" if outcome.accepted else "failed" if ended else "waiting",
-            "again_at": again_at,
+            "pause": pause,
             "ended": ended,
         },
     ).one_or_none()
@@ -385,15 +389,15 @@ def _delivery(fields: dict[str, Any]) -> Delivery:
     return Delivery(**fields | {"next_at": fields["next_at"] if fields["state"] == "waiting" else None})
 
 
-def _again_at(attempts: int, outcome: Outcome, now: datetime) -> datetime | None:
-    """When a failed call is tried again; None when it is given up."""
+def _pause(attempts: int, outcome: Outcome) -> timedelta | None:
+    """After how long a failed call is tried again; None when it is given up."""
     if attempts >= len(RETRIES):
         return None
     pause = RETRIES[attempts] * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads calls, keeps no secret
     asked = outcome.retry_after
     if asked is not None and asked.isdecimal():
         pause = max(pause, min(timedelta(seconds=int(asked[:9])), _LONGEST_ASKED))
-    return now + pause
+    return pause
 
 
 def _disable(conn: Connection, endpoint_id: UUID, reason: str) -> None:

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from threading import Event
 from typing import TypeVar
 
@@ -54,9 +53,9 @@ class Sender:
                 if time.monotonic() - swept_at > _SWEEP_S:
                     await self._in_database(self._sweep)
                     swept_at = time.monotonic()
-                for call in await self._in_database(self._claim):
-                    self._start(calls, call)
-                await asyncio.sleep(_LOOK_S)
+                started = [self._start(calls, call) for call in await self._in_database(self._claim)]
+                # receivers that answer at once are told at once of what is next; slow ones keep nobody waiting
+                await (asyncio.wait(started, timeout=_LOOK_S) if started else asyncio.sleep(_LOOK_S))
         finally:
             under_way = list(self._tasks)
             for task in under_way:
@@ -64,11 +63,12 @@ class Sender:
             await asyncio.gather(*under_way, return_exceptions=True)
             await calls.close()
 
-    def _start(self, calls: Calls, call: Call) -> None:
+    def _start(self, calls: Calls, call: Call) -> "asyncio.Task[None]":
         self._busy[call.endpoint_id] += 1
         task = asyncio.create_task(self._send(calls, call))
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._end(done, call))
+        return task
 
     def _end(self, task: "asyncio.Task[None]", call: Call) -> None:
         """One call that fails for a reason of ours ends no other: its claim lapses, and it is made again."""
@@ -84,7 +84,7 @@ class Sender:
     async def _send(self, calls: Calls, call: Call) -> None:
         began = time.perf_counter()
         body = json.dumps(call.event, ensure_ascii=False, separators=(",", ":"))
-        answer = await calls.post(call.url, headers(call, body, self._clock()), body.encode())
+        answer = await calls.post(call.url, headers(call, body), body.encode())
         duration_ms = (time.perf_counter() - began) * 1000
         await self._in_database(
             self._finish, call, Outcome(answer.status, answer.error, duration_ms, answer.retry_after)
@@ -99,7 +99,7 @@ class Sender:
 
     def _finish(self, call: Call, outcome: Outcome) -> None:
         with self._database.begin() as conn:
-            deliveries.finish(conn, call, outcome, now=self._clock())
+            deliveries.finish(conn, call, outcome)
         metrics.observe_webhook(accepted=outcome.accepted, seconds=outcome.duration_ms / 1000)
         log.info(
             "webhook called",
@@ -119,9 +119,12 @@ class Sender:
             deliveries.purge(conn, self._clock())
 
 
-def headers(call: Call, body: str, now: datetime) -> dict[str, str]:
-    """As Standard Webhooks has them: id, time, and one signature for each secret in use."""
-    event_id = str(call.event["id"])
+def headers(call: Call, body: str) -> dict[str, str]:
+    """As Standard Webhooks has them: id, time, and one signature for each secret in use.
+
+    The time is the database's, of when the call was claimed: receivers refuse what is minutes off.
+    """
+    event_id, now = str(call.event["id"]), call.claimed_at
     signatures = [Webhook(secret).sign(event_id, now, body) for secret in endpoints.used_secrets(call.secrets, now)]
     return {
         "content-type": CONTENT_TYPE,
