@@ -1,5 +1,6 @@
 """Asks the database for one value, typed."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -17,6 +18,12 @@ def flag(conn: Connection, sql: str, **values: object) -> bool:
     """The one truth value that `sql` gives; null is false."""
     found: Any = conn.execute(text(sql), values).scalar_one()
     return bool(found)
+
+
+def now(conn: Connection) -> datetime:
+    """The database's time, the same for all processes, when this transaction began."""
+    found: datetime = conn.execute(text("select now()")).scalar_one()
+    return found
 
 
 def plan_once(conn: Connection) -> None:

@@ -1,11 +1,12 @@
 """Lets one person at a time work on an order: the claim, a lease that work turns into a right to finish."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
 from mes.clock import Clock, utc_now
+from mes.db import query
 from mes.dispatch.model import (
     SHARED_STATUSES,
     WORKABLE_STATUSES,
@@ -34,7 +35,7 @@ def claim(
     *,
     expected_version: int | None = None,
     lease: timedelta = LEASE,
-    clock: Clock = utc_now,
+    clock: Clock | None = None,
 ) -> Order:
     """Let `user` work on the order, and nobody else, until `lease` has passed; it stands in his queue from then on.
 
@@ -51,7 +52,7 @@ def claim(
     return order if order.claimed_by == user else record_claim(conn, order, user, lease, clock)
 
 
-def next_job(conn: Connection, user: str, *, lease: timedelta = LEASE, clock: Clock = utc_now) -> Order | None:
+def next_job(conn: Connection, user: str, *, lease: timedelta = LEASE, clock: Clock | None = None) -> Order | None:
     """Claim what `user` should do next: from his own queue, or else from what nobody has, the least slack first.
 
     What he has claimed but not begun is given again: nobody hoards. What he gave back is not, unless he is the only
@@ -62,7 +63,7 @@ def next_job(conn: Connection, user: str, *, lease: timedelta = LEASE, clock: Cl
     """
     permissions.require(conn, user, Permission.WORK)
     conn.execute(text("select pg_advisory_xact_lock(:key, hashtext(:user))"), {"key": _NEXT_JOB_LOCK, "user": user})
-    values: dict[str, object] = {"user": user, "now": clock()}
+    values: dict[str, object] = {"user": user, "now": _now(conn, clock)}
     waiting = _first(conn, _CLAIMED_NOT_BEGUN, values)
     if waiting is not None:
         return waiting
@@ -102,7 +103,7 @@ def take_over(
     *,
     expected_version: int | None = None,
     lease: timedelta = LEASE,
-    clock: Clock = utc_now,
+    clock: Clock | None = None,
 ) -> Order:
     """Claim what a colleague has claimed, or what stands in his queue; work that he has begun is carried on.
 
@@ -122,7 +123,7 @@ def take_over(
         raise ReasonMissing(order_id=order_id)
     if order.claimed_by is None:
         _check_workable(order)
-    now = clock()
+    now = _now(conn, clock)
     begun = order.claimed_by is not None and order.lease_until is None
     taken = changes.claimed(order, user, None if begun else now + lease)
     data = {"from": holder, "to": user, "lease_until": taken.lease_until.isoformat() if taken.lease_until else None}
@@ -155,18 +156,23 @@ def locked_for(conn: Connection, user: str, order_id: UUID, expected_version: in
     return locked(conn, order_id, expected_version)
 
 
-def record_claim(conn: Connection, order: Order, user: str, lease: timedelta, clock: Clock) -> Order:
+def record_claim(conn: Connection, order: Order, user: str, lease: timedelta, clock: Clock | None) -> Order:
     """Claim a locked order that nobody has claimed.
 
     Raises:
         IllegalClaim: there is nothing to do on it now.
     """
     _check_workable(order)
-    now = clock()
+    now = _now(conn, clock)
     claimed = changes.claimed(order, user, now + lease)
     data = {"from": order.assigned_to, "to": user, "lease_until": (now + lease).isoformat()}
     event = NewEvent(EventType.CLAIMED, now, _actor(user), data=data)
     return repository.change(conn, order, claimed, event)
+
+
+def _now(conn: Connection, clock: Clock | None) -> datetime:
+    """The database's time unless a clock is handed in: one process lends what another takes back."""
+    return clock() if clock is not None else query.now(conn)
 
 
 def _first(conn: Connection, candidates: TextClause, values: dict[str, object]) -> Order | None:

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import Connection, Engine, event, text
 
 from mes.db import engine as engines
+from mes.db import query
 from mes.dispatch import claims, desk, leases, sharing
 from mes.dispatch.model import ClaimedByAnother, IllegalClaim, NoSuchOperator, NotClaimed
 from mes.dispatch.sharing import Unassigned
@@ -447,6 +448,16 @@ def _at_once(engine: Engine, commands: Sequence[Callable[[Connection], object]])
 
 
 # leases
+
+
+def test_leases_are_given_and_ended_by_the_databases_clock_since_those_of_processes_differ(shop: Connection) -> None:
+    order_id = place(shop, "1")
+    claims.claim(shop, "Ada", order_id)
+    assert repository.get(shop, order_id).lease_until == query.now(shop) + claims.LEASE  # to the microsecond
+    shop.execute(text("update ops.orders set lease_until = now() + interval '1 microsecond'"))
+    assert leases.return_lapsed(shop) == 0
+    shop.execute(text("update ops.orders set lease_until = now()"))
+    assert leases.return_lapsed(shop) == 1
 
 
 def test_a_lapsed_lease_returns_the_order_for_somebody_else(shop: Connection) -> None:
