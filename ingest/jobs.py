@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 from uuid import UUID
 
 import structlog
-from procrastinate import App, JobContext, PsycopgConnector, RetryStrategy
+from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision, RetryStrategy
 from procrastinate.exceptions import ConnectorException, ProcrastinateException
 from procrastinate.jobs import Job
 from sqlalchemy.exc import OperationalError
@@ -57,6 +58,21 @@ HOLD_AFTER = 3  # attempts, some 14 s
 NOT_PRICED = "its price could not be computed ({}); the worker's log says why. Releasing it has it tried again"
 _PASSING = (StoreUnavailable, SandboxUnavailable, StillMeasured)
 PATIENT = RetryStrategy(max_attempts=14, exponential_wait=2)
+
+
+class Patience(BaseRetryStrategy):
+    """Tries again after the pauses of `PATIENT`, counted by the database's clock, which says when a job is due."""
+
+    def __init__(self) -> None:
+        self.database_ahead = timedelta()
+        """Of this machine's clock, which may be wrong by an hour."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        """When the job is tried again; None when it has failed for good."""
+        decision = PATIENT.get_retry_decision(exception=exception, job=job)
+        if decision is not None and decision.retry_at is not None:
+            decision.retry_at += self.database_ahead
+        return decision
 
 
 def price_order(context: JobContext, order_id: str) -> None:
@@ -123,8 +139,9 @@ def run(url: str, bench: Bench, stopping: threading.Event, beat: Callable[[], No
     asyncio.run(_run(url, bench, stopping, beat))
 
 
-def queue(url: str) -> App:
+def queue(url: str, patience: Patience | None = None) -> App:
     """The job queue of a database, and what is done for each kind of job."""
+    patience = patience or Patience()
     connections = sum(_LANES.values()) + 3 * len(_LANES)
     connector = PsycopgConnector(
         conninfo=url, min_size=1, max_size=connections, kwargs={"application_name": "mes-worker-jobs"}
@@ -135,16 +152,17 @@ def queue(url: str) -> App:
         (PRICE_QUOTE, MEASURING_QUEUE, price_quote),
         (MEASURE_MODEL, MEASURING_QUEUE, measure_model),
     ):
-        app.task(name=name, queue=queue_name, pass_context=True, retry=PATIENT)(work)
+        app.task(name=name, queue=queue_name, pass_context=True, retry=patience)(work)
     return app
 
 
 async def _run(url: str, bench: Bench, stopping: threading.Event, beat: Callable[[], None]) -> None:
-    app = queue(url)
+    patience = Patience()
+    app = queue(url, patience)
     async with app.open_async():
         lanes = [asyncio.create_task(_work(app, name, most, bench)) for name, most in _LANES.items()]
         try:
-            await _look_after(app, lanes, stopping, beat)
+            await _look_after(app, lanes, patience, stopping, beat)
         finally:
             for lane in lanes:
                 lane.cancel()
@@ -166,13 +184,18 @@ async def _work(app: App, queue_name: str, most: int, bench: Bench) -> None:
 
 
 async def _look_after(
-    app: App, lanes: "Sequence[asyncio.Task[None]]", stopping: threading.Event, beat: Callable[[], None]
+    app: App,
+    lanes: "Sequence[asyncio.Task[None]]",
+    patience: Patience,
+    stopping: threading.Event,
+    beat: Callable[[], None],
 ) -> None:
     """Rescue the jobs of dead workers now and then, until told to stop or until the work ends by itself."""
     rescue_at = 0.0
     while not stopping.is_set() and not any(lane.done() for lane in lanes):
         if time.monotonic() >= rescue_at:
             beat()
+            patience.database_ahead = await _database_now(app) - utc_now()
             await rescue(app)
             rescue_at = time.monotonic() + RESCUE_INTERVAL_S
         await asyncio.wait(lanes, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
@@ -186,7 +209,7 @@ async def rescue(app: App) -> int:
     rescued = 0
     for job in [job for name in _LANES for job in await _stalled(app, name)]:
         try:
-            await app.job_manager.retry_job(job)
+            await app.job_manager.retry_job(job, retry_at=await _database_now(app))
         except ConnectorException:
             raise
         except ProcrastinateException as error:  # another worker was quicker
@@ -195,6 +218,11 @@ async def rescue(app: App) -> int:
         rescued += 1
         log.warning("job of a dead worker rescued", job=job.id, task=job.task_name, **job.task_kwargs)
     return rescued
+
+
+async def _database_now(app: App) -> datetime:
+    now: datetime = (await app.connector.execute_query_one_async("select clock_timestamp() as now"))["now"]
+    return now
 
 
 async def _stalled(app: App, queue_name: str) -> Iterable[Job]:

@@ -23,7 +23,8 @@ from mes.orders.life import Status
 from mes.people import users
 from mes.people.model import Role
 from tests.callers import SHOP, add_model, new_order
-from tests.processes import running_worker
+from tests.faults import clock
+from tests.processes import running, running_worker
 
 LIMIT_S = 30.0
 
@@ -97,6 +98,30 @@ def test_a_killed_workers_job_is_done_by_another(marts_engine: Engine, tmp_path:
         stack.enter_context(running_worker(url, tmp_path / "second", "pricing"))
         _eventually(lambda: _priced(marts_engine) == 1)
     assert _events(marts_engine, order_id) == ["SUBMITTED", "PRICE_CALCULATED"]
+
+
+def test_a_killed_workers_job_is_taken_up_in_time_by_one_whose_clock_is_an_hour_ahead(
+    marts_engine: Engine, tmp_path: Path
+) -> None:
+    library = clock.build(tmp_path)
+    if library is None:
+        pytest.skip("there is no C compiler, by which a program's clock is set wrong")
+    ahead = clock.ProgramClock(tmp_path / "clock", library)
+    ahead.set_wrong(3_600)
+    with marts_engine.begin() as conn:
+        add_model(conn)
+    url = marts_engine.url.render_as_string(hide_password=False)
+    argv = ["-m", "ingest.worker", "--roles", "pricing"]
+    with ExitStack() as stack:
+        first = stack.enter_context(running_worker(url, tmp_path / "first", "pricing"))
+        with marts_engine.connect() as other, other.begin():
+            other.execute(text("lock table ops.quotes in share mode"))
+            _place(marts_engine, "S-1")
+            _eventually(lambda: _doing(marts_engine) == 1)
+            first.process.send_signal(signal.SIGKILL)
+            first.process.wait()
+        stack.enter_context(running(argv, url, tmp_path / "second", MES_WORKER_PORT="{port}", **ahead.environment))
+        _eventually(lambda: _priced(marts_engine) == 1)
 
 
 def test_a_worker_ends_in_time_though_its_job_waits(marts_engine: Engine, tmp_path: Path) -> None:

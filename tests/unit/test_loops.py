@@ -2,7 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
+from procrastinate.jobs import Job
+
+from ingest.jobs import Patience
 from ingest.loops import Every
+from mes.clock import utc_now
 
 
 def test_what_comes_round_is_not_put_off_when_the_machines_clock_is_set_back() -> None:
@@ -19,3 +23,14 @@ def test_what_comes_round_is_not_put_off_when_the_machines_clock_is_set_back() -
     now[0] += timedelta(days=2)
     every()
     assert len(done) == 2
+
+
+def test_a_job_is_tried_again_by_the_databases_clock() -> None:
+    patience = Patience()
+    patience.database_ahead = timedelta(hours=-1)  # ours is an hour ahead
+    job = Job(id=1, queue="pricing", lock=None, queueing_lock=None, task_name="price_order", attempts=2)
+    decision = patience.get_retry_decision(exception=OSError(), job=job)
+    assert decision is not None
+    assert decision.retry_at is not None
+    waits = decision.retry_at - (utc_now() - timedelta(hours=1))
+    assert timedelta(seconds=7) < waits <= timedelta(seconds=8)  # 2, 4, 8, ... s
