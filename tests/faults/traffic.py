@@ -1,42 +1,58 @@
-"""Orders with their whole lives, from senders that never give up, and a ledger of what they were promised."""
+"""Orders with their whole lives, placed by a shop that never gives up, and a ledger of what was promised outside."""
 
-import asyncio
-import gc
 import json
 import random
 import threading
 import time
-import warnings
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from uuid import UUID
 
 import httpx
-from nats.aio.client import Client as NatsClient
-from nats.errors import Error as NatsError
+import numpy as np
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest.api import examples
+from mes.db import query
 from mes.errors import MesError
-from mes.events import subjects
 from mes.orders import life, service
 from mes.orders.life import Status, System
 from mes.orders.model import Actor
 from tests.faults.world import World
+from tests.meshes import cylinder
+from tests.model_files import binary_stl
 
 _PAUSE_S = 0.2
 _OPERATOR = Actor(System.MES, "operator")
-_ACCEPTED = {200, 201}
+_AT_ONCE = 50
+_REPEATED = 0.1  # of orders are sent again though they were answered
+_TAKEN = {200, 201, 202}
+
+
+class Way(Enum):
+    """How the senders of an order tell of it."""
+
+    NATS = "NATS"
+    RABBITMQ = "RabbitMQ"
+    UNNUMBERED = "RabbitMQ, without numbers"
 
 
 @dataclass(frozen=True)
 class Life:
     """What happens to an order: the CRM approves and closes it, or the shop cancels it on the way."""
 
-    number: str
+    index: int
     cancelled: bool
+    way: Way
+
+    @property
+    def number(self) -> str:
+        """The shop's."""
+        return f"F-{self.index}"
 
     def events(self) -> list[tuple[str, dict[str, object]]]:
         """What its senders tell, each in its own sequence."""
@@ -50,191 +66,201 @@ class Life:
         return events
 
     def _event(self, sender: str, sequence: int, status: str) -> dict[str, object]:
+        data = {
+            "order": {"source": "shop", "external_id": self.number},
+            "type": status,
+            "occurred_at": "2026-11-29T10:00:00Z",
+        }
         return {
             "specversion": "1.0",
             "id": f"{sender}/{self.number}/{sequence}",
             "source": f"/{sender}",
             "type": f"{sender}.order.changed.v1",
-            "sequence": str(sequence),
-            "data": {
-                "order": {"source": "shop", "external_id": self.number},
-                "type": status,
-                "occurred_at": "2026-11-29T10:00:00Z",
-            },
+            **({} if self.way is Way.UNNUMBERED else {"sequence": str(sequence)}),
+            "data": data,
         }
 
 
 @dataclass
 class Ledger:
-    """What was acknowledged to those outside."""
+    """What was acknowledged to those outside, of the first `most` lives; none beyond `furthest` has begun."""
 
+    most: int
+    furthest: int = -1
     orders: dict[str, UUID] = field(default_factory=dict)
+    moves: set[tuple[UUID, int, str]] = field(default_factory=set)
     events: set[str] = field(default_factory=set)
+    models: set[str] = field(default_factory=set)
+    refusals: Counter[str] = field(default_factory=Counter)
+    disagreements: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, index: int) -> bool:
+        """Say that somebody tells of the order with this index now; False when it is not to be any more."""
+        with self.lock:
+            if index >= self.most:
+                return False
+            self.furthest = max(self.furthest, index)
+            return True
+
+    def cut_short(self) -> None:
+        """Let no further order begin."""
+        with self.lock:
+            self.most = min(self.most, self.furthest + 1)
+
+
+class Pace:
+    """Keeps the shop from placing more orders than the system ends: on a slow machine, all of it takes longer."""
+
+    def __init__(self, database: Engine, most: int) -> None:
+        self._database, self._most = database, most
+        self._looked_at, self._under_way = float("-inf"), 0
+        self._lock = threading.Lock()
+
+    def has_room(self) -> bool:
+        """Whether so few orders are under way that there may be another."""
+        with self._lock:
+            if time.monotonic() - self._looked_at > _PAUSE_S:
+                with suppress(SQLAlchemyError), self._database.begin() as conn:
+                    self._under_way = query.number(conn, _UNDER_WAY)
+                self._looked_at = time.monotonic()
+            return self._under_way < self._most
 
 
 class Shop:
-    """Places orders by the API, each until it is answered."""
+    """Calls the API, each call until it is answered."""
 
-    def __init__(self, world: World, key: str, ledger: Ledger, stopping: threading.Event) -> None:
-        self._world, self._key, self._ledger, self._stopping = world, key, ledger, stopping
+    def __init__(
+        self, world: World, key: str, ledger: Ledger, *, stopping: threading.Event, pace: Pace, seed: int
+    ) -> None:
+        self._world, self._key, self._ledger, self._stopping, self._pace = world, key, ledger, stopping, pace
+        self._chance = random.Random(seed)
 
     def upload(self) -> None:
         """Send the model of all orders."""
-        self._until_answered("POST", "/v1/models", content=examples.STL.encode(), media_type="model/stl")
+        with self._client() as client:
+            self._send_model(client, examples.STL.encode())
+
+    def subscribe(self, url: str, types: Sequence[str]) -> str:
+        """Have events of these types told at an address; gives the secret that calls are signed with."""
+        body = json.dumps({"url": url, "event_types": list(types)}).encode()
+        with self._client() as client:
+            said = self._until_answered(client, "/v1/webhooks", body, "application/json", key="webhook")
+        return str(said["secret"])
 
     def place(self, lives: Sequence[Life], over_s: float) -> None:
-        """Place these orders, spread over a time, unless all of it ends before."""
-        with suppress(InterruptedError):
-            self._place(lives, over_s)
-
-    def _place(self, lives: Sequence[Life], over_s: float) -> None:
+        """Place these orders, spread over a time or longer, unless all of it ends before."""
         began = time.monotonic()
-        for number, each in enumerate(lives):
-            time.sleep(max(0.0, began + over_s * number / len(lives) - time.monotonic()))
-            order = examples.SMALL_ORDER | {"external_id": each.number}
-            said = self._until_answered(
-                "POST", "/v1/orders", content=json.dumps(order).encode(), media_type="application/json", key=each.number
-            )
-            with self._ledger.lock:
-                self._ledger.orders[each.number] = UUID(str(said["order_id"]))
+        with suppress(InterruptedError), self._client() as client:
+            for number, each in enumerate(lives):
+                time.sleep(max(0.0, began + over_s * number / len(lives) - time.monotonic()))
+                while not self._pace.has_room() and not self._stopping.is_set():
+                    time.sleep(_PAUSE_S)
+                if not self._ledger.begin(each.index):
+                    return
+                self._place(client, each)
+
+    def send_models(self, pause_s: float) -> None:
+        """Send one model after another, each of its own, until all of it ends."""
+        with suppress(InterruptedError), self._client() as client:
+            corners = cylinder(radius=9.0, height=4.0).reshape(-1, 3)
+            faces = np.arange(len(corners)).reshape(-1, 3)
+            number = 0
+            while not self._stopping.wait(pause_s):
+                number += 1
+                self._send_model(client, binary_stl(corners, faces, header=f"model {number}".encode()))
+
+    def _place(self, client: httpx.Client, each: Life) -> None:
+        order = json.dumps(examples.SMALL_ORDER | {"external_id": each.number}).encode()
+        answers = [self._until_answered(client, "/v1/orders", order, "application/json", key=each.number)]
+        if self._chance.random() < _REPEATED:
+            answers.append(self._until_answered(client, "/v1/orders", order, "application/json", key=each.number))
+        with self._ledger.lock:
+            self._ledger.orders[each.number] = UUID(str(answers[0]["order_id"]))
+            if answers[0] != answers[-1]:
+                self._ledger.disagreements.append(each.number)
+
+    def _send_model(self, client: httpx.Client, content: bytes) -> None:
+        said = self._until_answered(client, "/v1/models", content, "model/stl")
+        with self._ledger.lock:
+            self._ledger.models.add(str(said["model_id"]))
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=self._world.api_url,
+            headers={"authorization": f"Bearer {self._key}"},
+            timeout=10,
+            trust_env=False,
+        )
 
     def _until_answered(
-        self,
-        method: str,
-        path: str,
-        *,
-        content: bytes,
-        media_type: str,
-        key: str | None = None,
+        self, client: httpx.Client, path: str, content: bytes, media_type: str, key: str | None = None
     ) -> dict[str, object]:
-        headers = {"authorization": f"Bearer {self._key}", "content-type": media_type}
-        headers |= {"idempotency-key": key} if key is not None else {}
-        while True:
-            if self._stopping.is_set():
-                raise InterruptedError
+        headers = {"content-type": media_type} | ({"idempotency-key": key} if key is not None else {})
+        while not self._stopping.is_set():
             try:
-                answer = httpx.request(
-                    method, self._world.api_url + path, content=content, headers=headers, timeout=10, trust_env=False
-                )
+                answer = client.post(path, content=content, headers=headers)
             except httpx.TransportError:
                 time.sleep(_PAUSE_S)
                 continue
-            if answer.status_code in _ACCEPTED:
+            if answer.status_code in _TAKEN:
                 said: dict[str, object] = answer.json()
                 return said
-            if answer.status_code < 500 and answer.status_code not in {409, 429}:
-                raise AssertionError(answer.text)
+            self._note_refusal(answer)
             time.sleep(_PAUSE_S)
+        raise InterruptedError
+
+    def _note_refusal(self, answer: httpx.Response) -> None:
+        """What may be tried again says so, and why, in a form that programs read."""
+        if answer.headers["content-type"] != "application/problem+json":
+            raise AssertionError(f"{answer.status_code} {answer.text}")
+        if answer.status_code < 500 and answer.status_code not in {409, 429}:
+            raise AssertionError(answer.text)
+        with self._ledger.lock:
+            self._ledger.refusals[f"{answer.status_code} {answer.json()['code']}"] += 1
 
 
-class Senders:
-    """Shop and CRM on the bus: what they send is repeated, delayed and shuffled, and sent until the bus has it."""
+class Workshop:
+    """Operators, each with orders of his own, who move whatever may be moved, by the console's own service."""
 
-    def __init__(self, world: World, lives: Sequence[Life], ledger: Ledger, seed: int) -> None:
-        chance = random.Random(seed)
-        self._world, self._ledger = world, ledger
-        self._all = [event for each in lives for event in each.events()]
-        delivery = [*self._all, *chance.sample(self._all, len(self._all) // 3)]
-        # near its place, but not in it
-        places = [(place + chance.gauss(0, 15), event) for place, event in enumerate(delivery)]
-        self._delivery = [event for _, event in sorted(places, key=lambda each: each[0])]
-        self._again = threading.Event()
+    def __init__(self, database: Engine, ledger: Ledger, stopping: threading.Event, operators: int) -> None:
+        self._database, self._ledger, self._stopping = database, ledger, stopping
+        self.operators = operators
+        turns = [move for move in life.MOVES if System.MES in move.by and not move.needs_reason]
+        self._to = {move.start: move.to for move in turns if move.start is not Status.SUBMITTED}
 
-    def once_more(self) -> None:
-        """The bus has lost what it had: all is to be sent again."""
-        self._again.set()
-
-    def send(self, over_s: float, stopping: threading.Event) -> None:
-        """Send all, spread over a time, and again whenever the bus has lost it."""
-        asyncio.run(self._send(over_s, stopping))
-        # nats-py forgets the socket of a server that takes the connection and says nothing, as one does that is paused;
-        # the collector would complain of it in whichever test it happens to run
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
-
-    async def _send(self, over_s: float, stopping: threading.Event) -> None:
-        sending = asyncio.create_task(self._send_all(over_s))
-        await asyncio.to_thread(stopping.wait)
-        sending.cancel()
-
-    async def _send_all(self, over_s: float) -> None:
-        await self._publish(self._delivery, over_s / len(self._delivery))
-        while True:
-            if self._again.is_set():
-                self._again.clear()
-                await self._publish(self._all, 0)
-            await asyncio.sleep(_PAUSE_S)
-
-    async def _publish(self, events: Sequence[tuple[str, dict[str, object]]], pause: float) -> None:
-        connection = _Connection(self._world.bus.url)
-        try:
-            for sender, event in events:
-                await asyncio.sleep(pause)
-                number = str(event["data"]["order"]["external_id"])  # type: ignore[index]
-                await connection.publish(subjects.incoming(sender, "shop", number), json.dumps(event).encode())
-                with self._ledger.lock:
-                    self._ledger.events.add(str(event["id"]))
-        finally:
-            await connection.close()
-
-
-class _Connection:
-    """To the bus, made again whenever it breaks; one that nobody closes is found by the collector, in another test."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._client: NatsClient | None = None
-
-    async def publish(self, subject: str, content: bytes) -> None:
-        """Until the bus says that it has it."""
-        while True:
+    def work(self, operator: int) -> None:
+        """Until all of it ends."""
+        while not self._stopping.is_set():
             try:
-                if self._client is None:
-                    self._client = NatsClient()
-                    await self._client.connect(
-                        self._url, allow_reconnect=False, connect_timeout=2, max_reconnect_attempts=1, error_cb=_quiet
-                    )
-                await self._client.jetstream(timeout=3).publish(subject, content)
-            except (TimeoutError, NatsError, OSError):
-                await self.close()
-                await asyncio.sleep(_PAUSE_S)
-            else:
-                return
-
-    async def close(self) -> None:
-        """Whatever state it is in."""
-        if self._client is not None:
-            with suppress(TimeoutError, NatsError, OSError):
-                await self._client.close()
-            self._client = None
-
-
-async def _quiet(_error: Exception) -> None:
-    """It is raised where it is waited for, too."""
-
-
-def work(engine: Engine, stopping: threading.Event) -> None:
-    """The workshop moves whatever it may move, by the console's own service."""
-    turns = [move for move in life.MOVES if System.MES in move.by and not move.needs_reason]
-    starts = [move.start.value for move in turns if move.start is not Status.SUBMITTED]
-    to = {move.start: move.to for move in turns}
-    while not stopping.is_set():
-        try:
-            with engine.begin() as conn:
-                rows = conn.execute(
-                    text("""
-                        select order_id, status from ops.orders
-                        where status = any(cast(:starts as ops.order_status[])) and held_since is null
-                        order by changed_at limit 20
-                    """),
-                    {"starts": starts},
-                ).all()
-            for row in rows:
-                with engine.begin() as conn:
-                    service.transition(conn, row.order_id, to[Status(row.status)], _OPERATOR)
-            if not rows:
+                if not self._work_once(operator):
+                    time.sleep(_PAUSE_S)
+            except (SQLAlchemyError, MesError):
                 time.sleep(_PAUSE_S)
-        except (SQLAlchemyError, MesError):
-            time.sleep(_PAUSE_S)
+
+    def _work_once(self, operator: int) -> bool:
+        values = {"starts": [start.value for start in self._to], "limit": _AT_ONCE}
+        values |= {"operators": self.operators, "mine": operator}
+        with self._database.begin() as conn:
+            rows = conn.execute(_MOVABLE, values).all()
+        for row in rows:
+            with self._database.begin() as conn:
+                moved = service.transition(conn, row.order_id, self._to[Status(row.status)], _OPERATOR)
+            with self._ledger.lock:
+                self._ledger.moves.add((moved.order_id, moved.version, moved.status.value))
+        return bool(rows)
+
+
+_UNDER_WAY = "select count(*) from ops.orders where status not in ('CLOSED', 'CANCELLED')"
+_MOVABLE = text("""
+    select order_id, status from ops.orders
+    where status = any(cast(:starts as ops.order_status[])) and held_since is null
+        and abs(hashtext(external_id)) % :operators = :mine
+    order by changed_at limit :limit
+""")
+
+
+def lives(orders: int, chance: random.Random, *, by_rabbit: bool) -> list[Life]:
+    """So many lives, some of them cancelled, half of them told of by RabbitMQ if that is there."""
+    ways = [Way.NATS, Way.NATS, Way.RABBITMQ, Way.UNNUMBERED] if by_rabbit else [Way.NATS]
+    return [Life(number, chance.random() < 0.15, chance.choice(ways)) for number in range(orders)]

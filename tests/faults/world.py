@@ -1,16 +1,14 @@
-"""The whole system in processes of its own, each of which is started again when it dies, and ways to hurt it."""
+"""The whole system in processes of its own, each of which is started again when it dies."""
 
-import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,27 +17,50 @@ from sqlalchemy import Engine
 
 from mes.db import engine as engines
 from mes.db import migrate
+from mes.models.store import ObjectStore
+from mes.runtime import cluster
 from mes.runtime.embedded import EmbeddedPostgres
-from mes.runtime.location import libpq_url, sqlalchemy_url
+from mes.runtime.location import libpq_url, parameters, sqlalchemy_url
+from tests import rabbit
 from tests.api_server import answers
 from tests.bus import Bus
 from tests.conftest import REPOSITORY, build_read_models
+from tests.faults import clock
+from tests.faults.clock import ProgramClock
+from tests.faults.disk import small_disk
+from tests.faults.proxy import Proxy, Server
 from tests.processes import free_port
+from tests.rabbit import Rabbit
 
 _WATCH_S = 0.2
-_START_LIMIT_S = 60.0
+_START_LIMIT_S = 240.0  # eight programs at once, on a machine that has other work
+_ROLES = (
+    ("relay-1", "relay"),
+    ("relay-2", "relay"),
+    ("inbox", "inbox"),
+    ("refresher", "refresh,dispatch"),
+    ("pricing", "pricing"),
+    ("webhooks", "webhooks"),
+)
 
 
 class Kept:
     """A program that somebody starts again whenever it ends, as a supervisor does."""
 
-    def __init__(self, name: str, argv: list[str], environment: dict[str, str], log: Path) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, argv: list[str], environment: dict[str, str], log: Path, clock_: ProgramClock | None
+    ) -> None:
+        self.name, self.clock = name, clock_
         self._argv, self._environment, self._log = argv, environment, log
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, name=f"keep-{name}")
         self._thread.start()
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, if it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def signal(self, number: int) -> None:
         """Send it a signal, if it runs."""
@@ -76,10 +97,11 @@ class Kept:
 
 
 class World:
-    """Database, bus, an API and a worker for each role, two of them for the relay."""
+    """Database, buses, an API, a worker for each role (the relay has two), and lines between that can be broken."""
 
     def __init__(self, home: Path, stack: ExitStack) -> None:
         self.home = home
+        starting = stack.enter_context(ThreadPoolExecutor(1)).submit(self._start_rabbit, stack)
         self.postgres = stack.enter_context(EmbeddedPostgres(home))
         self._looking_after = threading.Event()
         looking = threading.Thread(target=self._look_after_database)
@@ -87,35 +109,35 @@ class World:
         stack.callback(looking.join)
         stack.callback(self._looking_after.set)
         self._make_database()
-        url = self.postgres.url("world")
-        self.engine: Engine = engines.connect(sqlalchemy_url(url), application="workshop", pool_size=20)
-        stack.callback(self.engine.dispose)
+        self.engine = self._connect(self.postgres.url("world"), stack)
         self.bus = Bus(home / "bus", free_port())
         self.bus.start()
         stack.callback(self.bus.stop)
+        self.rabbit = starting.result()
+        self.lines = {name: self._line(server, stack) for name, server in self._servers()}
+        database_url = f"postgresql://{cluster.SUPERUSER}@127.0.0.1:{self.lines['Postgres'].port}/world"
+        self.console = self._connect(database_url, stack)
+        self.objects = home / "objects"
+        self.disk = small_disk(self.objects, lambda: self.programs[0].pid)
+        stack.callback(self.disk.stop)
+        self._clocks = clock.build(home)
         self.api_port = free_port()
+        (home / "programs").mkdir()
         self._environment = {
             **os.environ,
-            "MES_DATABASE_URL": libpq_url(url),
+            "MES_DATABASE_URL": database_url,
             "MES_HOME": str(home / "programs"),
-            "MES_NATS_URL": self.bus.url,
+            "MES_OBJECTS_URL": str(self.objects),
+            "MES_NATS_URL": self.bus.url.replace(f":{self.bus.port}", f":{self.lines['NATS'].port}"),
+            "MES_WEBHOOK_LOOPBACK": "true",
             "MES_LOG_LEVEL": "WARNING",
         }
-        (home / "programs").mkdir()
+        if self.rabbit is not None:
+            self._environment["MES_RABBITMQ_URL"] = f"amqp://guest:guest@127.0.0.1:{self.lines['RabbitMQ'].port}/"
         self.programs = [
             self._program("api", ["-m", "ingest.api", "--port", str(self.api_port)], stack),
-            *(
-                self._program(name, ["-m", "ingest.worker", "--roles", roles], stack)
-                for name, roles in (
-                    ("relay-1", "relay"),
-                    ("relay-2", "relay,webhooks"),
-                    ("inbox", "inbox"),
-                    ("refresher", "refresh,dispatch"),
-                    ("pricing", "pricing"),
-                )
-            ),
+            *(self._program(name, ["-m", "ingest.worker", "--roles", roles], stack) for name, roles in _ROLES),
         ]
-        self.done: Counter[str] = Counter()
         self._await_api()
 
     @property
@@ -123,73 +145,48 @@ class World:
         """Where the API answers while it does."""
         return f"http://127.0.0.1:{self.api_port}"
 
-    def hurt(self, chance: random.Random, on_loss: Callable[[], None]) -> None:
-        """Do one of the things that happen to systems.
+    @property
+    def store(self) -> ObjectStore:
+        """Where models are kept."""
+        return ObjectStore(str(self.objects))
 
-        Args:
-            chance: decides which.
-            on_loss: is called when the bus has lost what it had: senders send what they sent before once more.
-        """
-        faults = [
-            *[self._kill] * 6,
-            self._kill_relay_at_work,
-            self._restart_database,
-            self._kill_bus,
-            self._pause_bus,
-            self._pause_program,
+    @property
+    def relays(self) -> list[Kept]:
+        """The workers that publish."""
+        return [program for program in self.programs if program.name.startswith("relay")]
+
+    def missing(self) -> list[str]:
+        """What cannot be done on this machine, and why."""
+        return [
+            *(["RabbitMQ takes no part: rabbitmq-server is not installed"] if self.rabbit is None else []),
+            *(["no clock jumps: there is no C compiler"] if self._clocks is None else []),
         ]
-        fault = chance.choice(faults)
-        if chance.random() < 0.05:
-            self._wipe_bus()
-            on_loss()
-        else:
-            fault(chance)
 
-    def _kill(self, chance: random.Random) -> None:
-        program = chance.choice(self.programs)
-        program.signal(signal.SIGKILL)
-        self.done[f"kill -9 of {program.name}"] += 1
+    def _servers(self) -> list[tuple[str, Server]]:
+        where = parameters(self.postgres.url())
+        servers = [
+            ("Postgres", Server(path=f"{where['host']}/.s.PGSQL.{where['port']}")),
+            ("NATS", Server(port=self.bus.port)),
+        ]
+        return servers if self.rabbit is None else [*servers, ("RabbitMQ", Server(port=self.rabbit.port))]
 
-    def _kill_relay_at_work(self, chance: random.Random) -> None:
-        """Some milliseconds after there was something to publish: between a publish and its note, with luck."""
-        time.sleep(chance.random() * 0.05)
-        for program in self.programs[1:3]:
-            program.signal(signal.SIGKILL)
-        self.done["kill -9 of both relays"] += 1
+    def _line(self, server: Server, stack: ExitStack) -> Proxy:
+        line = Proxy(server)
+        stack.callback(line.stop)
+        return line
 
-    def _restart_database(self, _chance: random.Random) -> None:
-        try:
-            state = json.loads((self.home / "postgres.json").read_text())
-            os.kill(int(state["postmaster"]), signal.SIGINT)
-        except (FileNotFoundError, ProcessLookupError):  # it has not come back from the last time
-            return
-        self.done["database restarted"] += 1
+    def _connect(self, url: str, stack: ExitStack) -> Engine:
+        engine = engines.connect(sqlalchemy_url(url), application="workshop", pool_size=20)
+        stack.callback(engine.dispose)
+        return engine
 
-    def _kill_bus(self, chance: random.Random) -> None:
-        self.bus.kill()
-        time.sleep(chance.random())
-        self.bus.start()
-        self.done["kill -9 of NATS"] += 1
-
-    def _pause_bus(self, chance: random.Random) -> None:
-        self.bus.signal(signal.SIGSTOP)
-        time.sleep(chance.uniform(0.5, 4))
-        self.bus.signal(signal.SIGCONT)
-        self.done["NATS paused"] += 1
-
-    def _wipe_bus(self) -> None:
-        self.bus.kill()
-        self.bus.wipe()
-        self.bus.start()
-        self.done["store of NATS wiped"] += 1
-
-    def _pause_program(self, chance: random.Random) -> None:
-        """For longer than a lease: it wakes up when another has its work."""
-        program = chance.choice(self.programs[1:])
-        program.signal(signal.SIGSTOP)
-        time.sleep(chance.uniform(1, 7))
-        program.signal(signal.SIGCONT)
-        self.done[f"{program.name} paused"] += 1
+    def _start_rabbit(self, stack: ExitStack) -> Rabbit | None:
+        if not rabbit.SERVER.is_file():
+            return None
+        broker = Rabbit(self.home / "rabbit", free_port(), free_port())
+        broker.start()
+        stack.callback(broker.kill)
+        return broker
 
     def _look_after_database(self) -> None:
         """As `mes up` does: what keeps the server gives up when it ends again and again."""
@@ -213,7 +210,9 @@ class World:
 
     def _program(self, name: str, argv: list[str], stack: ExitStack) -> Kept:
         environment = {**self._environment, "MES_WORKER_PORT": str(free_port())}
-        kept = Kept(name, argv, environment, self.home / f"{name}.log")
+        own_clock = ProgramClock(self.home / f"{name}.clock", self._clocks) if self._clocks is not None else None
+        environment |= own_clock.environment if own_clock is not None else {}
+        kept = Kept(name, argv, environment, self.home / f"{name}.log", own_clock)
         stack.callback(kept.stop)
         return kept
 
