@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing: `run` for the system itself, `test` for what tests need: a browser,
-# another program's measures of meshes, and the message broker that shop and CRM have.
+# another program's measures of meshes, the message broker that shop and CRM have, and a compiler for what sets a
+# program's clock wrong.
 set -euo pipefail
 
 usage() {
@@ -26,6 +27,7 @@ missing() {
             has_browser || echo chromium fonts-liberation
             command -v admesh >/dev/null || echo admesh
             [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || echo rabbitmq-server
+            command -v cc >/dev/null || echo gcc libc6-dev
             ;;
         *) usage ;;
     esac
