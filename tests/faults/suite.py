@@ -30,7 +30,6 @@ from tests.faults.world import World, running_world
 _SETTLE_S = 60.0
 _LOOK_S = 0.5
 _SHOPS, _OPERATORS = 4, 3
-_UNDER_WAY = 300  # orders at a time
 _MODELS_PAUSE_S = 3.0
 # a bus that has lost all is told a hundred thousand events again, which takes the first half of the minute that is left
 _LOSSES_UNTIL = 0.85
@@ -44,6 +43,9 @@ class Plan:
     seconds: float
     pause_s: float
     seed: int
+    under_way: int = 300
+    """Orders at a time: others are placed as these end."""
+
     most_s: float = float("inf")
     """After so long no further order begins: what a slow machine has not placed by then is left out."""
 
@@ -56,12 +58,13 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=2_000, help="orders that live their lives")
     parser.add_argument("--seconds", type=float, default=180.0, help="how long faults happen")
     parser.add_argument("--pause", type=float, default=1.5, help="seconds between faults, on average")
+    parser.add_argument("--under-way", type=int, default=300, help="orders at a time; others are placed as these end")
     parser.add_argument("--most", type=float, default=float("inf"), help="seconds after which no further order begins")
     parser.add_argument("--seed", type=int, default=1, help="of all chance")
     parser.add_argument("--json", action="store_true", help="print one flat JSON object")
     parser.add_argument("--home", type=Path, help="where to keep all that is written, logs too; else it is removed")
     asked = parser.parse_args()
-    plan = Plan(asked.orders, asked.seconds, asked.pause, asked.seed, asked.most)
+    plan = Plan(asked.orders, asked.seconds, asked.pause, asked.seed, asked.under_way, asked.most)
     with tempfile.TemporaryDirectory(prefix="mes-faults-") as folder:
         figures = run(asked.home or Path(folder) / "world", plan)
     figures |= {"measured_on": datetime.now(UTC).date().isoformat(), "machine": machine()}
@@ -98,7 +101,7 @@ class _Traffic:
         self.world, self._lives, self.ledger = world, of, Ledger(most=len(of))
         self.stopping = threading.Event()
         self.senders = Senders(world, of, self.ledger, plan.seed)
-        pace = Pace(world.engine, _UNDER_WAY)
+        pace = Pace(world.engine, plan.under_way)
         shop = Shop(world, _key(world), self.ledger, stopping=self.stopping, pace=pace, seed=plan.seed)
         shop.upload()
         receiver.secret = shop.subscribe(receiver.url, TYPES)

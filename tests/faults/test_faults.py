@@ -10,8 +10,10 @@ from tests.faults.suite import Plan, run
 
 @pytest.mark.slow
 def test_nothing_is_lost_twice_or_out_of_order_whatever_dies(tmp_path: Path) -> None:
-    figures = run(tmp_path / "world", Plan(orders=60, seconds=25, pause_s=0.8, seed=3, once_each=True))
+    figures = run(tmp_path / "world", Plan(orders=60, seconds=20, pause_s=0.5, seed=3, once_each=True))
     assert {name: figures[name] for name in FAILURES} == dict.fromkeys(FAILURES, 0), figures
     assert figures["settled_s"] != -1, figures
     assert figures["orders"] == 60
-    assert int(str(figures["faults"])) >= 8
+    assert (
+        int(str(figures["faults"])) >= 9
+    )  # of the twelve kinds, some need a broker, a compiler, or something to publish
