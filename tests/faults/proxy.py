@@ -159,7 +159,7 @@ class _Line:
 def _reset(end: asyncio.StreamWriter) -> None:
     link = end.get_extra_info("socket")
     if link is not None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # it is closed already
             link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     end.transport.abort()
 
