@@ -10,6 +10,7 @@ from nats.js.errors import NotFoundError
 from sqlalchemy import Connection, Row, text
 
 from mes.errors import MesError
+from mes.events import rebuild
 from tests.faults.receiver import TYPES, Receiver
 from tests.faults.traffic import Ledger, Life
 from tests.faults.world import World
@@ -28,6 +29,7 @@ FAILURES = (
     "out_of_order",
     "version_gaps",
     "list_differences",
+    "replay_differences",
     "undecided",
     "webhook_events_lost",
     "webhook_out_of_order",
@@ -61,6 +63,7 @@ def found(world: World, ledger: Ledger, lives: Sequence[Life], receiver: Receive
         **_events(rows, events, ledger),
         **_on_bus(world, rows),
         "list_differences": differences(world.engine),
+        "replay_differences": _not_as_replayed(world),
         "undecided": undecided,
         **_by_webhook(events, receiver),
         "models_lost": sum(not _is_whole(world, model) for model in ledger.models),
@@ -138,6 +141,12 @@ def _by_webhook(events: Sequence[Row[Any]], receiver: Receiver) -> Figures:
 
 def _unsorted(told: Mapping[str, Sequence[int]]) -> int:
     return sum(list(numbers) != sorted(numbers) for numbers in told.values())
+
+
+def _not_as_replayed(world: World) -> int:
+    """Orders that their events, applied anew from the first one, make otherwise than they are."""
+    with rebuild.snapshot(world.engine) as conn:
+        return rebuild.compare(conn).different
 
 
 def _is_whole(world: World, model_id: str) -> bool:

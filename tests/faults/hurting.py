@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -35,7 +36,7 @@ class Hurting:
         """
         self.done: Counter[str] = Counter()
         self._world, self._chance, self._on_loss = world, chance, on_loss
-        self._undone: list[tuple[float, Fault]] = []
+        self._undoing: list[threading.Timer] = []
         self._restart_at = time.monotonic() + chance.uniform(*_RESTART_S)
         self._once: list[Fault] = []
 
@@ -55,9 +56,6 @@ class Hurting:
     def hurt(self, *, may_lose: bool) -> None:
         """Do the next one; with `may_lose` it may be that NATS loses what it has."""
         now = time.monotonic()
-        for due in [each for each in self._undone if each[0] <= now]:
-            self._undone.remove(due)
-            due[1]()
         if now >= self._restart_at:
             self._restart_database()
             self._restart_at = now + self._chance.uniform(*_RESTART_S)
@@ -70,14 +68,16 @@ class Hurting:
 
     def undo(self) -> None:
         """Set everything right: lines, disk, clocks; programs go on."""
-        for _, undo in self._undone:
-            undo()
-        self._undone.clear()
+        for timer in self._undoing:
+            timer.cancel()
+            timer.join()
         for line in self._world.lines.values():
             line.heal()
         self._world.disk.free()
         for program in self._world.programs:
             program.signal(signal.SIGCONT)
+            if program.clock is not None:
+                program.clock.set_wrong(0)
 
     def _kinds(self) -> list[Fault]:
         return [
@@ -97,7 +97,10 @@ class Hurting:
         return [self._wipe_bus, self._truncate_bus]
 
     def _later(self, seconds: float, undo: Fault) -> None:
-        self._undone.append((time.monotonic() + seconds, undo))
+        """In a thread of its own, since other faults take their time: a broker takes many seconds to start."""
+        timer = threading.Timer(seconds, undo)
+        timer.start()
+        self._undoing.append(timer)
 
     def _kill(self) -> None:
         program = self._chance.choice(self._world.programs)

@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -38,6 +39,7 @@ class Proxy:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._turn = threading.Lock()
         self.port = int(self._answered())
 
     def cut(self) -> None:
@@ -71,9 +73,10 @@ class Proxy:
     def _tell(self, what: str, number: int = 0) -> None:
         if self._process.stdin is None:
             raise AssertionError("Popen gives a stream for PIPE")
-        self._process.stdin.write(f"{what} {number}\n")
-        self._process.stdin.flush()
-        self._answered()
+        with self._turn:
+            self._process.stdin.write(f"{what} {number}\n")
+            self._process.stdin.flush()
+            self._answered()
 
     def _answered(self) -> str:
         said = self._process.stdout.readline() if self._process.stdout is not None else ""
@@ -152,8 +155,12 @@ class _Line:
         left = self._left or 0
         self._left = max(0, left - len(data))
         if len(data) > left:
-            asyncio.get_running_loop().call_later(_TORN_S, self.cut)
+            asyncio.get_running_loop().call_later(_TORN_S, self._cut_torn)
         return data[:left]
+
+    def _cut_torn(self) -> None:
+        if self._left is not None:  # it was not healed meanwhile
+            self.cut()
 
 
 def _reset(end: asyncio.StreamWriter) -> None:
