@@ -107,7 +107,7 @@ def _read(pieces: Iterator[bytes]) -> dict[str, Any]:
 
 
 def _frame(rows: list[Any], system: str) -> pl.DataFrame:
-    """Whatever it holds, as text; what is no text or number stands for nothing that can be read."""
+    """Whatever it holds, as text."""
     said = [
         {name: _text(row.get(name)) for name in _FIELDS} if isinstance(row, dict) else dict.fromkeys(_FIELDS)
         for row in rows
@@ -117,8 +117,9 @@ def _frame(rows: list[Any], system: str) -> pl.DataFrame:
 
 
 def _text(value: object) -> str | None:
+    """What is neither text nor number becomes a control character, which no field may hold."""
     if value is None:
         return None
     if isinstance(value, str):
-        return value.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else "\N{REPLACEMENT CHARACTER}"
+        return value.encode(errors="replace").decode()
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else "\0"

@@ -108,10 +108,13 @@ def _moment() -> pl.Expr:
 
 
 def _fault() -> pl.Expr:
-    named = pl.all_horizontal(pl.col(name).str.len_chars().is_between(1, 200) for name in ("source", "external_id"))
+    named = pl.all_horizontal(
+        pl.col(name).str.len_chars().is_between(1, 200) & ~pl.col(name).str.contains(r"\p{Cc}")
+        for name in ("source", "external_id")
+    )
     return (
         pl.when(~named.fill_null(value=False))
-        .then(pl.lit("`external_id` must be text of 1 to 200 characters"))
+        .then(pl.lit("`external_id` must be printable text of 1 to 200 characters"))
         .when(pl.col("status").is_not_null() & ~pl.col("status").is_in([status.value for status in Status]))
         .then(pl.lit(f"`status` must be one of {', '.join(Status)}"))
         .when(pl.col("dated") & pl.col("updated_at").is_null())

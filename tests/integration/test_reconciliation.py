@@ -344,6 +344,7 @@ def test_bad_rows_are_told_and_the_others_count(shop: Engine, tmp_path: Path) ->
         '{"external_id": "S-20", "status": "SHIPPED", "updated_at": "yesterday"}',
         '{"external_id": "", "status": "SHIPPED"}',
         '{"status": "SHIPPED"}',
+        '{"external_id": "S-\\u0000", "status": "SHIPPED"}',
         '{"external_id": {"no": "text"}}',
         '{"external_id": "S-20", "version": 99999999999999999999}',
         "not json",
