@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection
 
 from app import identity, queries, words
-from app.queries import Move, Order, Status
+from app.queries import Drift, Move, Order, Status
 from mes import config
 from mes.dispatch import claims, desk
 from mes.dispatch.model import WORKABLE_STATUSES, ClaimedByAnother
@@ -24,6 +24,7 @@ from mes.orders import life
 from mes.orders.life import System
 from mes.orders.model import IllegalTransition, NoSuchOrder, OrderHeld, ReasonMissing, VersionConflict
 from mes.people.permissions import Permission, require
+from mes.reconciliation import drift
 
 log = structlog.get_logger(__name__)
 _SERVER_ERROR = 500
@@ -179,6 +180,38 @@ def send_webhook_again(delivery_id: int) -> Outcome:
         "",
         said="It is sent again within a second or so.",
     )
+
+
+def repair_drift(found: Drift) -> Outcome:
+    """Repair a difference now: tell them the whole order, or have the inbox look again."""
+    return _act(
+        "repair_drift",
+        lambda conn, user: _repair(conn, user, found),
+        "",
+        said="It is begun. The next comparison says whether it had an effect.",
+    )
+
+
+def accept_drift(found: Drift, reason: str) -> Outcome:
+    """Let a difference be, for a reason."""
+    return _act(
+        "accept_drift",
+        lambda conn, user: _accept(conn, user, found, reason),
+        "",
+        said="Accepted. It is shown again when either side changes.",
+    )
+
+
+def _repair(conn: Connection, user: str, found: Drift) -> None:
+    require(conn, user, Permission.MESSAGES)
+    drift.repair(conn, found.drift_id, user)
+
+
+def _accept(conn: Connection, user: str, found: Drift, reason: str) -> None:
+    require(conn, user, Permission.MESSAGES)
+    if not reason.strip():
+        raise ReasonMissing
+    drift.accept(conn, found.drift_id, user, reason.strip())
 
 
 def _continue(conn: Connection, user: str, order: ParkedOrder, *, skip: bool) -> None:

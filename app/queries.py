@@ -38,6 +38,12 @@ from mes.orders.model import Event, Order
 from mes.people import users
 from mes.pricing.findings import Finding, Measure, Severity
 from mes.pricing.geometry import Geometry, Point
+from mes.reconciliation import drift, runs
+from mes.reconciliation.drift import Count as DriftCount
+from mes.reconciliation.drift import Drift
+from mes.reconciliation.model import Kind as DriftKind
+from mes.reconciliation.model import Remedy
+from mes.reconciliation.runs import LastRun
 from mes.reports import throughput as throughput_report
 from mes.reports.throughput import Week
 
@@ -48,6 +54,9 @@ __all__ = [
     "OPEN_STATUSES",
     "Anomaly",
     "BadRow",
+    "Drift",
+    "DriftCount",
+    "DriftKind",
     "Event",
     "EventType",
     "Filter",
@@ -60,6 +69,7 @@ __all__ = [
     "Item",
     "ItemPrice",
     "Key",
+    "LastRun",
     "Lever",
     "ListedOrder",
     "Measure",
@@ -73,6 +83,7 @@ __all__ = [
     "Picture",
     "Queue",
     "RejectedMessage",
+    "Remedy",
     "Row",
     "Scope",
     "Severity",
@@ -331,6 +342,27 @@ def webhooks_in_trouble() -> Sequence[Trouble]:
     """Calls to webhooks that failed, the newest first."""
     with connection() as conn:
         return deliveries.in_trouble(conn)
+
+
+@again_on_primary
+def open_drift(limit: int) -> Sequence[Drift]:
+    """Orders on which shop or CRM say otherwise than we do, those for a person first, then the oldest."""
+    with connection() as conn:
+        return drift.listed(conn, limit=limit)
+
+
+@again_on_primary
+def drift_counts() -> Sequence[DriftCount]:
+    """Open differences by system and kind."""
+    with connection() as conn:
+        return drift.counts(conn)
+
+
+@again_on_primary
+def last_comparisons() -> Sequence[LastRun]:
+    """The last comparison with each system that was ever compared with."""
+    with connection() as conn:
+        return runs.last(conn)
 
 
 @again_on_primary

@@ -36,13 +36,14 @@ ORDERS = Route("orders", "Orders", "list_alt", default=True)
 THROUGHPUT = Route("throughput", "Throughput", "monitoring")
 QUARANTINE = Route("quarantine", "Quarantine", "report")
 MESSAGES = Route("messages", "Messages", "mark_email_unread")
+DRIFT = Route("drift", "Drift", "compare_arrows")
 
 _ORDER, _CUSTOMER = "order", "customer"
 
 
 def pages() -> list[StreamlitPage]:
     """All pages, in the order of the navigation; an order's page is the list's with `?order=<id>` in its address."""
-    return [route.page() for route in (ORDERS, THROUGHPUT, QUARANTINE, MESSAGES)]
+    return [route.page() for route in (ORDERS, THROUGHPUT, QUARANTINE, MESSAGES, DRIFT)]
 
 
 def order_in_address() -> str | None:

@@ -85,6 +85,16 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-!|~$:&.])")
 _TWO_YEARS = 730
 
 
+DRIFT_KINDS = {
+    "missing_here": "Not known here",
+    "missing_there": "Not known there",
+    "behind_here": "We are behind",
+    "behind_there": "They are behind",
+    "ahead_there": "They are ahead of us",
+    "status_differs": "Another status",
+}
+
+
 def status(of: Status) -> str:
     """`In production` for `MANUFACTURING_STARTED`."""
     return _STATUS[of]

@@ -9,10 +9,17 @@ from mes.orders.model import Order
 
 def moved(order: Order, to: Status, at: datetime) -> Order:
     """It stands at `to`; work has begun, so a claim stays, unless nothing is left to hold nor to work on."""
-    after = replace(order, status=to, status_since=at, lease_until=None)
-    if to in FINISHED_STATUSES:
-        after = replace(after, hold_reason=None, held_by=None, held_since=None, claimed_by=None)
-    return after
+    over = to in FINISHED_STATUSES
+    return replace(
+        order,
+        status=to,
+        status_since=at,
+        lease_until=None,
+        hold_reason=None if over else order.hold_reason,
+        held_by=None if over else order.held_by,
+        held_since=None if over else order.held_since,
+        claimed_by=None if over else order.claimed_by,
+    )
 
 
 def held(order: Order, by: str, reason: str | None, at: datetime) -> Order:

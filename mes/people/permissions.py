@@ -16,7 +16,7 @@ class Permission(StrEnum):
     HOLD = "hold"  # and release
     NOTE = "note"
     ASSIGN = "assign"  # give an order to anyone, share the open work out
-    MESSAGES = "messages"  # go on with parked events, send webhooks again
+    MESSAGES = "messages"  # go on with parked events, send webhooks again, mend drift
     MANAGE_USERS = "manage_users"
 
 

@@ -32,11 +32,12 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Compared:
-    """What came of it: the orders that differ, the buckets that do, and how many buckets there are."""
+    """What came of it: the orders that differ, the buckets that do, of how many, and how many orders of ours."""
 
     pairs: Sequence[Pair]
     differing: Sequence[Bucket]
     buckets: int
+    ours: int
 
 
 def compare(ours: pl.DataFrame, theirs: pl.DataFrame, covered: Sequence[str]) -> Compared:
@@ -54,14 +55,15 @@ def compare(ours: pl.DataFrame, theirs: pl.DataFrame, covered: Sequence[str]) ->
         session.execute(_KEYED, {"covered": list(covered)})
         buckets = [Bucket(*row) for row in session.execute(_BUCKETS).fetchall()]
         differing = [each for each in buckets if _differs(each)]
+        compared = sum(each.ours for each in buckets)
         if not differing:
-            return Compared([], [], len(buckets))
+            return Compared([], [], len(buckets), compared)
         session.register("differing", _places(differing).to_arrow())
         rows = session.execute(_PAIRS).fetchall()
     pairs = [
         Pair(source, number, UUID(order_id) if order_id else None, *rest) for source, number, order_id, *rest in rows
     ]
-    return Compared(pairs, differing, len(buckets))
+    return Compared(pairs, differing, len(buckets), compared)
 
 
 def _differs(bucket: Bucket) -> bool:

@@ -17,6 +17,7 @@ from mes.errors import MesError
 from mes.reconciliation import drift, explaining, judging, snapshot
 from mes.reconciliation.compare import Compared, compare
 from mes.reconciliation.model import (
+    SYSTEMS,
     Finding,
     Outcome,
     Rules,
@@ -36,6 +37,18 @@ _RUN_LOCK = 7_203_399
 
 log = structlog.get_logger(__name__)
 _KEY = ["source", "external_id"]
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """How the last run with a system ended; with an `error`, nothing was compared."""
+
+    system: str
+    scope: str
+    finished_at: datetime
+    error: str | None
+    stated: int | None
+    ours: int | None
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,22 @@ def differing_buckets(conn: Connection, run_id: int, limit: int = 50) -> list[di
         text("select buckets from ops.reconciliation_runs where run_id = :run_id"), {"run_id": run_id}
     ).one()
     return list(row.buckets or ())[:limit]
+
+
+def last(conn: Connection) -> list[LastRun]:
+    """The last run with each system that has ended; none of a system that was never compared with."""
+    rows = conn.execute(
+        text("""
+            select last.system, last.scope, last.finished_at, last.error, last.stated, last.ours
+            from unnest(cast(:systems as text[])) as systems (system)
+            cross join lateral (
+                select * from ops.reconciliation_runs as runs
+                where runs.system = systems.system and state <> 'running' order by run_id desc limit 1
+            ) as last
+        """),
+        {"systems": list(SYSTEMS)},
+    )
+    return [LastRun(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for the row as a mapping
 
 
 @contextmanager
@@ -218,7 +247,7 @@ def _conclude(conn: Connection, begun: _Run, seen: _Seen, rules: Rules) -> Outco
             "seen_up_to": begun.started_at,
             "stated": stated.orders.height,
             "bad_rows": stated.bad_rows,
-            "ours": sides.ours.height,
+            "ours": compared.ours,
             "buckets": json.dumps([bucket.told() for bucket in compared.differing]),
             "found": json.dumps(found),
             "repaired": repaired,
@@ -232,7 +261,7 @@ def _conclude(conn: Connection, begun: _Run, seen: _Seen, rules: Rules) -> Outco
         started_at=begun.started_at,
         stated=stated.orders.height,
         bad_rows=stated.bad_rows,
-        ours=sides.ours.height,
+        ours=compared.ours,
         buckets=compared.buckets,
         differing_buckets=len(compared.differing),
         found=found,
