@@ -81,7 +81,7 @@ def _apply(made: Made, fact: Fact) -> None:
 def _move(made: Made, fact: Fact, to: Status) -> None:
     data = fact.data or {}
     if made.version == 0:
-        made.order = replace(made.order, status=to, status_since=fact.occurred_at)
+        made.order = replace(made.order, status=to, status_since=fact.occurred_at, note=data.get("note"))
         if "items" in data:
             made.known.update({name: data.get(name) for name in CONTENT})
             made.items = {item["line"]: item for item in data["items"]}

@@ -64,10 +64,11 @@ def rows(shop: Shop, number: int) -> dict[str, Columns]:
         ),
         operator=operator_rng.integers(0, history.operators, len(placed_us)),
         hold_reason=operator_rng.integers(0, len(history_words.HOLD_REASONS), len(placed_us)),
+        note=history_words.draw_notes(history.batch_stream(number, _ORDERS), len(placed_us)),
     )
     items = _items(shop, number, orders)
     return {
-        "ops.orders": _order_rows(shop, number, orders, items),
+        "ops.orders": _order_rows(shop, orders, items),
         "ops.quotes": _quote_rows(shop, orders, items),
         "ops.order_items": _item_rows(shop, orders, items),
         "ops.order_events": history_events.rows(shop, history.batch_stream(number, _EVENTS), orders),
@@ -99,8 +100,8 @@ def _items(shop: Shop, number: int, orders: Orders) -> _Items:
     )
 
 
-def _order_rows(shop: Shop, number: int, orders: Orders, items: _Items) -> Columns:
-    rng, lives = shop.history.batch_stream(number, _ORDERS), orders.lives
+def _order_rows(shop: Shop, orders: Orders, items: _Items) -> Columns:
+    lives = orders.lives
     count, nobody = len(orders.rows), shop.history.operators
     held, cancelled = lives.happened[:, HELD], lives.happened[:, CANCELLED]
     source = shop.customer_source[orders.customer]
@@ -131,7 +132,7 @@ def _order_rows(shop: Shop, number: int, orders: Orders, items: _Items) -> Colum
         "held_since": times(lives.at_us[:, HELD], ~held),
         "assigned_to": Coded(shop.operators, np.where(lives.happened[:, ASSIGNED], orders.operator, nobody)),
         "claimed_by": Coded(shop.operators, np.where(lives.happened[:, CLAIMED], orders.operator, nobody)),
-        "note": history_words.notes(rng, count),
+        "note": history_words.notes(orders.note),
         "overdue": booleans(is_open & (lives.due_us < shop.history.until_us)),
         "created_at": times(orders.placed_us),
         "changed_at": times(lives.time_of(lives.last_event)),

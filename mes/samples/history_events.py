@@ -54,6 +54,7 @@ class Orders:
     lives: Lives
     operator: IntArray
     hold_reason: IntArray
+    note: IntArray
 
     @property
     def unpriced(self) -> NDArray[np.bool_]:
@@ -84,7 +85,7 @@ def rows(shop: Shop, rng: np.random.Generator, orders: Orders) -> Columns:
         ),
         "reason": _reasons(rng, orders, order, event),
         "live": booleans(np.zeros(len(order), np.bool_)),
-        "data": _data(shop, event, worker),
+        "data": _data(shop, event, worker, orders.note[order]),
     }
 
 
@@ -125,10 +126,14 @@ def _reasons(rng: np.random.Generator, orders: Orders, order: IntArray, event: I
     return Coded(texts(words), codes)
 
 
-def _data(shop: Shop, event: IntArray, worker: IntArray) -> Coded:
-    """Into whose queue an order came, and who claimed it from there."""
+def _data(shop: Shop, event: IntArray, worker: IntArray, note: IntArray) -> Coded:
+    """With which note an order was placed, into whose queue it came, and who claimed it from there."""
     names = history_words.operators(shop.history.operators)
     assigned = [json.dumps({"from": None, "to": name}) for name in names]
     claimed = [json.dumps({"from": name, "to": name, "lease_until": None}) for name in names]
-    codes = np.select([event == ASSIGNED, event == CLAIMED], [1 + worker, 1 + len(names) + worker], 0)
-    return Coded(json_texts([None, *assigned, *claimed]), codes)
+    placed = [json.dumps({"note": words}) for words in history_words.NOTES]
+    noted = np.where(note > 0, 2 * len(names) + note, 0)
+    codes = np.select(
+        [event == 0, event == ASSIGNED, event == CLAIMED], [noted, 1 + worker, 1 + len(names) + worker], 0
+    )
+    return Coded(json_texts([None, *assigned, *claimed, *placed]), codes)

@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from mes.samples.copy_rows import Coded, Fields, texts
+from mes.samples.copy_rows import Coded, IntArray, texts
 
 NOTE_SHARE = 1 / 8
 _NOTES = 20_000
@@ -66,10 +66,15 @@ REWORK_REASONS = ("Porosity in the casting", "Stone sits loose", "Scratched whil
 CANCEL_REASONS = ("Customer changed the mind", "Ordered twice", "Too expensive", "Promised date is too late")
 
 
-def notes(rng: np.random.Generator, orders: int) -> Coded:
-    """A note for about one order in eight, of some twenty thousand different ones; null for the others."""
+def draw_notes(rng: np.random.Generator, orders: int) -> IntArray:
+    """Which note each order has: about one in eight, of some twenty thousand different ones; 0 for none."""
     codes = 1 + rng.integers(0, _NOTES, orders)
-    return Coded(_NOTE_FIELDS, np.where(rng.random(orders) < NOTE_SHARE, codes, 0))
+    return np.where(rng.random(orders) < NOTE_SHARE, codes, 0)
+
+
+def notes(drawn: IntArray) -> Coded:
+    """The notes; null for none."""
+    return Coded(_NOTE_FIELDS, drawn)
 
 
 def people() -> Sequence[str]:
@@ -87,7 +92,7 @@ def operators(count: int) -> Sequence[str]:
     return [f"op{number:03d}" for number in range(1, count + 1)]
 
 
-def _made_notes() -> Fields:
+def _made_notes() -> list[str]:
     rng = np.random.default_rng(3)
     parts = zip(
         rng.integers(0, len(_WHO), _NOTES).tolist(),
@@ -96,9 +101,8 @@ def _made_notes() -> Fields:
         rng.integers(0, len(_TAILS), _NOTES).tolist(),
         strict=True,
     )
-    return texts(
-        [None, *(_WHO[who] + _WISHES[wish].format(number) + _TAILS[tail] for who, wish, number, tail in parts)]
-    )
+    return [_WHO[who] + _WISHES[wish].format(number) + _TAILS[tail] for who, wish, number, tail in parts]
 
 
-_NOTE_FIELDS = _made_notes()
+NOTES: Sequence[str] = _made_notes()
+_NOTE_FIELDS = texts([None, *NOTES])

@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from mes.db import engine as engines
 from mes.db import migrate, set_aside
 from mes.db.query import number
+from mes.events import rebuild
 from mes.models.store import ObjectStore
 from mes.orders import life
 from mes.orders.life import Status, System
@@ -324,3 +325,9 @@ def test_a_user_without_privileges_gets_his_indexes_back(engine: Engine, databas
             conn.execute(text("drop owned by plain"))
             conn.execute(text("drop role plain"))
     assert _schema(engine) == before
+
+
+def test_the_events_make_the_orders_as_they_are(generated: Engine) -> None:
+    with rebuild.snapshot(generated) as conn:
+        found = rebuild.compare(conn)
+    assert (found.orders, found.differences) == (2_000, [])
