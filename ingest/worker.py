@@ -17,10 +17,9 @@ from psycopg import Error as PsycopgError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from ingest import jobs, worker_http
+from ingest import worker_http
 from ingest.buses import carriers, receivers
 from ingest.loops import Dispatch, Numbering, Refresh
-from ingest.measuring import Bench
 from ingest.receiving import Apply, Receive
 from mes import config
 from mes.config import Settings
@@ -32,16 +31,9 @@ from mes.events.relay import Relay
 from mes.events.webhooks.calling import Calls
 from mes.events.webhooks.fanout import WebhookFanout
 from mes.events.webhooks.sending import Sender
-from mes.models import sandbox
-from mes.models.sandbox import Limits
-from mes.models.store import ObjectStore
-from mes.models.warm_process import SandboxUnavailable
 from mes.observability import health, logs
 from mes.observability.database_gauges import DatabaseGauges
 from mes.observability.health import Heartbeat, Readiness
-from mes.pricing.costs import single_prices
-from mes.pricing.quotes import rehearsal
-from mes.runtime.location import libpq_url
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal_number, lambda *_: stopping.set())
     database = engine.connect(settings.database_url, application="mes-worker", pool_size=_CONNECTIONS)
     if "pricing" in names:
-        _warm_up(database)
+        from ingest import pricing  # noqa: PLC0415 - as in `_roles`
+
+        pricing.warm_up(database)
     roles = [role for name in names for role in _roles(name, settings, database, stopping, heartbeat)]
     server = worker_http.start(
         settings.host,
@@ -196,28 +190,10 @@ def _roles(
         ]
         asking = receivers(settings)
         return [Role(name, Apply(database, asking).step, _INBOX_PAUSE_S, close=partial(_close_all, asking)), *receiving]
-    bench = Bench(database, ObjectStore(settings.objects_location), Limits.of(settings))
-    url = libpq_url(settings.database_url or "")
+    from ingest import pricing  # noqa: PLC0415 - its libraries take a second that other roles need not wait
 
-    def work_on_jobs() -> bool:
-        jobs.run(url, bench, stopping, partial(heartbeat.beat, name))
-        return False
-
+    work_on_jobs = pricing.worker(settings, database, stopping, partial(heartbeat.beat, name))
     return [Role(name, work_on_jobs, settings.refresh_interval_s)]
-
-
-def _warm_up(database: Engine) -> None:
-    """Before we say that we are ready: what measures models takes seconds to start, and the first price half of one."""
-    single_prices.warm_up()
-    try:
-        sandbox.warm_up()
-    except SandboxUnavailable as error:  # a job that needs it tries again
-        log.error("cannot measure models", reason=str(error))  # noqa: TRY400 - says all there is
-    try:
-        with database.connect() as conn:
-            rehearsal.rehearse(conn)
-    except (DBAPIError, ValueError) as error:  # so does one that finds the database away, or a card of a later version
-        log.warning("today's rates are not at hand", error=type(error).__name__)
 
 
 def _start(role: Role, stopping: threading.Event, heartbeat: Heartbeat) -> threading.Thread:
