@@ -86,6 +86,12 @@ def answers(url: str) -> bool:
     return False
 
 
+def shown(url: str) -> str:
+    """The URL as it may be shown: without user and password; of several servers, all."""
+    parts = [urlsplit(server.strip()) for server in url.split(",")]
+    return ",".join(f"{part.scheme}://{part.hostname or _HOST}:{part.port or 4222}" for part in parts)
+
+
 def found(settings: Settings) -> str | None:
     """The URL of the configured server, or of the home's own while it runs, whoever started it; None without one."""
     if settings.nats_url is not None:

@@ -18,7 +18,7 @@ import psutil
 from mes import config
 from mes.config import Settings
 from mes.errors import MesError
-from mes.runtime import cluster, leash, location, ports, run_state
+from mes.runtime import bus_server, cluster, leash, location, ports, run_state
 
 _GIB = 1024**3
 _DISK_FAULT, _DISK_WARNING = 1 * _GIB, 10 * _GIB  # an empty home takes 60 MB, a million orders 1.6 GB
@@ -62,7 +62,7 @@ def _of_machine(settings: Settings) -> Iterator[Check]:
     else:
         looks = []  # the configuration is faulty, so there is no home to look at
     looks += [_python, _memory, _shared_memory, _clock, _packages, _postgres, _database, _replica]
-    looks += [_console_port, _dagster_port, _feeds]
+    looks += [_console_port, _dagster_port, _bus, _feeds]
     for look in looks:
         name = look.__name__.strip("_").replace("_", " ")
         try:
@@ -189,6 +189,16 @@ def _console_port(settings: Settings) -> Check:
 
 def _dagster_port(settings: Settings) -> Check:
     return _port("dagster port", settings, settings.dagster_port)
+
+
+def _bus(settings: Settings) -> Check:
+    if settings.nats_url is None:
+        return _port("bus", settings, settings.nats_port)
+    where = bus_server.shown(settings.nats_url)
+    if any(bus_server.answers(server.strip()) for server in settings.nats_url.split(",")):
+        return Check("bus", Verdict.OK, f"{where} answers")
+    advice = "Start it, or correct MES_NATS_URL; meanwhile events wait in the database."
+    return Check("bus", Verdict.WARNING, f"{where} does not answer", advice)
 
 
 def _port(name: str, settings: Settings, port: int) -> Check:

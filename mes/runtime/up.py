@@ -36,12 +36,13 @@ class StepFailed(MesError):
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the web processes listen, and what a person should know about it."""
+    """Where the processes listen, and what a person should know about it; of the bus, without its password."""
 
     api: str
     console: str
     dagster: str
     worker: str
+    bus: str
     notes: tuple[str, ...] = ()
 
 
@@ -124,7 +125,10 @@ def plan(settings: Settings, database: Database) -> tuple[Addresses, list[Proces
     )
     env = environment(settings, database, bus_url)
     bus = [] if settings.nats_url is not None else [_bus(settings.home, bus_url)]
-    return Addresses(**urls, notes=notes), [*bus, *_specs(settings.host, chosen, urls, env)]
+    return Addresses(**urls, bus=bus_server.shown(bus_url), notes=notes), [
+        *bus,
+        *_specs(settings.host, chosen, urls, env),
+    ]
 
 
 def _bus(home: Path, url: str) -> ProcessSpec:

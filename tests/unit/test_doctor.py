@@ -81,3 +81,15 @@ def test_a_missing_package_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_feeds_that_are_not_there_yet_are_a_warning() -> None:
     assert check("feeds").verdict is Verdict.WARNING
     assert "mes demo" in check("feeds").advice
+
+
+def test_a_bus_that_is_away_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MES_NATS_URL", "nats://mes:hunter22@127.0.0.1:1, nats://127.0.0.1:2")
+    found = check("bus")
+    assert (found.verdict, found.found) == (Verdict.WARNING, "nats://127.0.0.1:1,nats://127.0.0.1:2 does not answer")
+    assert "MES_NATS_URL" in found.advice
+
+
+def test_the_bus_of_ones_own_needs_a_port() -> None:
+    assert check("bus").verdict in {Verdict.OK, Verdict.WARNING}
+    assert "4222" in check("bus").found

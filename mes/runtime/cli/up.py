@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def up() -> None:
-    """Start the database, the API, a worker, the console and Dagster; Ctrl-C stops them."""
+    """Start the database, the bus, the API, a worker, the console and Dagster; Ctrl-C stops them."""
     from mes import config  # noqa: PLC0415
     from mes.observability import logs  # noqa: PLC0415
     from mes.runtime import run_state  # noqa: PLC0415
@@ -39,6 +39,7 @@ def show(addresses: "Addresses") -> None:
     table = Table("process", "address", box=None)
     table.add_row("console", addresses.console)
     table.add_row("API", addresses.api)
+    table.add_row("bus (NATS)", addresses.bus)
     table.add_row("Dagster", addresses.dagster)
     table.add_row("worker", f"{addresses.worker} (health, metrics)")
     table.add_row("Dagster daemon", "-")
