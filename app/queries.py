@@ -22,8 +22,8 @@ from mes.db.reads import again_on_primary
 from mes.errors import MesError
 from mes.events import parked
 from mes.events.parked import ParkedOrder, RejectedMessage
-from mes.events.webhooks import deliveries
-from mes.events.webhooks.deliveries import Trouble
+from mes.events.webhooks import delivery_log
+from mes.events.webhooks.delivery_log import Delivery, Trouble, Webhook
 from mes.lists import counts, order_details, order_list, quarantine
 from mes.lists.counts import OrderCounts, Queue, Waiting
 from mes.lists.order_details import Anomaly, Item, ItemPrice, Lever, OrderDetails
@@ -54,6 +54,7 @@ __all__ = [
     "OPEN_STATUSES",
     "Anomaly",
     "BadRow",
+    "Delivery",
     "Drift",
     "DriftCount",
     "DriftKind",
@@ -91,11 +92,13 @@ __all__ = [
     "Trouble",
     "Turn",
     "Waiting",
+    "Webhook",
     "Week",
     "again_on_primary",
 ]
 
 MOST_NEWER = order_list.MOST_NEWER
+MOST_WAITING = delivery_log.MOST_WAITING
 _POOL = 10  # people on one console share these; a page holds one for some milliseconds
 _reader: ContextVar[str | None] = ContextVar("reader", default=None)
 
@@ -338,10 +341,24 @@ def unreadable_messages() -> Sequence[RejectedMessage]:
 
 
 @again_on_primary
+def webhooks() -> Sequence[Webhook]:
+    """Whom we tell of events, and how far behind they are."""
+    with connection() as conn:
+        return delivery_log.webhooks(conn)
+
+
+@again_on_primary
+def webhook_calls(endpoint_id: UUID, state: str | None, before: int | None, limit: int) -> Sequence[Delivery]:
+    """What a webhook was told, the newest first; `before` is the id of the last one seen."""
+    with connection() as conn:
+        return delivery_log.of_webhook(conn, endpoint_id, state=state, before=before, limit=limit)
+
+
+@again_on_primary
 def webhooks_in_trouble() -> Sequence[Trouble]:
     """Calls to webhooks that failed, the newest first."""
     with connection() as conn:
-        return deliveries.in_trouble(conn)
+        return delivery_log.in_trouble(conn)
 
 
 @again_on_primary

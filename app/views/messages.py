@@ -10,6 +10,7 @@ from app import actions, identity, queries, routes, words
 from app.actions import Outcome
 from app.queries import ParkedOrder, RejectedMessage, Trouble
 from app.sign_in import Permission
+from app.views import webhook_calls
 
 _SAID = "messages-said"
 _SHOWN = 25
@@ -25,7 +26,12 @@ def render() -> None:
         queries.unreadable_messages(),
     )
     tabs = st.tabs(
-        [f"Parked orders ({len(parked)})", f"Webhooks ({len(failed)})", f"Unreadable messages ({len(unreadable)})"]
+        [
+            f"Parked orders ({len(parked)})",
+            f"Webhooks ({len(failed)})",
+            f"Unreadable messages ({len(unreadable)})",
+            "All webhook calls",
+        ]
     )
     with tabs[0]:
         _show_parked(parked)
@@ -33,6 +39,8 @@ def render() -> None:
         _show_failed(failed)
     with tabs[2]:
         _show_unreadable(unreadable)
+    with tabs[3]:
+        webhook_calls.show(queries.webhooks())
 
 
 def _show_parked(orders: Sequence[ParkedOrder]) -> None:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from ingest.api.shape import Shape
 from mes.events.webhooks.addresses import LONGEST_URL
-from mes.events.webhooks.deliveries import Delivery
+from mes.events.webhooks.delivery_log import Delivery
 from mes.events.webhooks.endpoints import Endpoint
 from mes.pricing.options import Part
 

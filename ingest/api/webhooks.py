@@ -15,7 +15,7 @@ from ingest.api.errors import BadCursor, InvalidRequest
 from ingest.api.webhook_shapes import NewWebhook
 from mes.callers.idempotency import Answer
 from mes.callers.model import Caller
-from mes.events.webhooks import deliveries, endpoints
+from mes.events.webhooks import delivery_log, endpoints
 from mes.events.webhooks.addresses import BadWebhookUrl
 from mes.events.webhooks.deliveries import NoSuchDelivery
 from mes.events.webhooks.endpoints import NoSuchWebhook, TooManyWebhooks
@@ -201,7 +201,7 @@ def list_deliveries(request: Request, call: Called, webhook_id: WebhookId) -> Re
         given = request.query_params
         query = parse_query(DeliveryQuery, {name: given.getlist(name)[-1] for name in given})
         before = _number(query.cursor, BadCursor) if query.cursor is not None else None
-        found = deliveries.page(conn, caller, endpoint_id, state=query.state, before=before, limit=query.limit + 1)
+        found = delivery_log.page(conn, caller, endpoint_id, state=query.state, before=before, limit=query.limit + 1)
     shown = found[: query.limit]
     page = webhook_shapes.DeliveryPage(
         deliveries=[webhook_shapes.WebhookDelivery.of(each) for each in shown],
@@ -226,7 +226,7 @@ def redeliver(call: Called, webhook_id: WebhookId, delivery_id: DeliveryId) -> R
     with call.transaction() as (conn, caller):
         endpoint_id = as_id(webhook_id, NoSuchWebhook)
         endpoints.get(conn, caller, endpoint_id)
-        again = deliveries.redeliver(conn, caller, endpoint_id, _number(delivery_id, NoSuchDelivery))
+        again = delivery_log.redeliver(conn, caller, endpoint_id, _number(delivery_id, NoSuchDelivery))
     return problems.respond(webhook_shapes.WebhookDelivery.of(again).answer(202))
 
 

@@ -64,3 +64,48 @@ def test_a_manager_leaves_a_parked_event_out_and_has_a_webhook_called_again(
     eventually(state, "waiting")
     manager_screen.page.get_by_text("Unreadable messages (1)").click()
     manager_screen.page.get_by_test_id("stDataFrame").first.wait_for()
+
+
+def test_a_manager_looks_through_what_a_webhook_was_told_and_sends_one_again(
+    guest: Page, screen: Screen, marts_engine: Engine
+) -> None:
+    with marts_engine.begin() as conn:
+        made = endpoints.create(conn, SHOP, "https://shop.example/hooks", None)
+        conn.execute(
+            text("""
+                insert into ops.webhook_deliveries
+                    (endpoint_id, position, order_id, sequence, event_type, state, attempts, next_at, finished_at)
+                select :id, n, gen_random_uuid(), n, 'mes.order.edited.v1',
+                    case n when 60 then 'failed' else 'delivered' end, 1, now(), now()
+                from generate_series(1, 60) as n
+            """),
+            {"id": made.endpoint.endpoint_id},
+        )
+        conn.execute(
+            text("""
+                insert into ops.webhook_attempts (delivery_id, status, duration_ms)
+                select delivery_id, case state when 'failed' then 503 else 200 end, 12.5 from ops.webhook_deliveries
+            """)
+        )
+    sign_in(guest, screen.url, MANAGER)
+    manager_screen = Screen(guest, screen.url)
+    manager_screen.open("messages")
+    manager_screen.page.get_by_text("All webhook calls").click()
+
+    def versions() -> list[str]:
+        return [row[2] for row in manager_screen.rows() if row]
+
+    eventually(lambda: versions()[:2], ["60", "59"])
+    manager_screen.press("Older")
+    eventually(lambda: versions()[:2], ["35", "34"])
+    manager_screen.press("Older")
+    eventually(lambda: versions()[-1:], ["1"])
+    assert manager_screen.button("Older").is_disabled()
+    manager_screen.press("Newest")
+    eventually(lambda: versions()[:1], ["60"])
+    manager_screen.page.get_by_test_id("stButtonGroup").get_by_text("Given up").click()
+    eventually(versions, ["60"])
+    manager_screen.page.get_by_test_id("stDataFrame").first.click(position={"x": 15, "y": 52})
+    manager_screen.press("Send event 60 of this order again")
+    manager_screen.sees("It is sent again")
+    manager_screen.sees("Nothing in this state")

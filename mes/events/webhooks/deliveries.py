@@ -10,9 +10,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, text
 
-from mes.callers.model import Caller
 from mes.errors import MesError
-from mes.events.webhooks import endpoints
 
 # what Standard Webhooks recommends: three days in all
 RETRIES = tuple(
@@ -64,25 +62,6 @@ class Outcome:
     def accepted(self) -> bool:
         """Whether the receiver has taken the event."""
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004  HTTP
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A delivery as its owner sees it; `last_*` are of the last attempt."""
-
-    delivery_id: int
-    order_id: UUID
-    sequence: int
-    event_type: str
-    state: str
-    attempts: int
-    next_at: datetime | None
-    created_at: datetime
-    finished_at: datetime | None
-    last_at: datetime | None
-    last_status: int | None
-    last_error: str | None
-    last_duration_ms: float | None
 
 
 def add(conn: Connection, after: int, up_to: int) -> int:
@@ -248,98 +227,6 @@ def purge(conn: Connection, now: datetime, limit: int = 10_000) -> int:
     ).rowcount
 
 
-def page(
-    conn: Connection, caller: Caller, endpoint_id: UUID, *, state: str | None, before: int | None, limit: int
-) -> Sequence[Delivery]:
-    """An endpoint's deliveries, the newest first.
-
-    Raises:
-        NoSuchWebhook: the caller has none with this id.
-    """
-    endpoints.get(conn, caller, endpoint_id)
-    rows = conn.execute(
-        text(f"""
-            {_SHOWN}
-            where endpoint_id = :endpoint_id and (cast(:state as text) is null or state = :state)
-                and (cast(:before as bigint) is null or position < (
-                    select position from ops.webhook_deliveries as last
-                    where last.endpoint_id = :endpoint_id and last.delivery_id = :before
-                ))
-            order by position desc limit :limit
-        """),
-        {"endpoint_id": endpoint_id, "state": state, "before": before, "limit": limit},
-    )
-    return [_delivery(dict(row._mapping)) for row in rows]  # noqa: SLF001 - as above
-
-
-def redeliver(conn: Connection, caller: Caller, endpoint_id: UUID, delivery_id: int) -> Delivery:
-    """Try a delivery again at once, whatever became of it; the receiver knows an event that it has by its id.
-
-    Raises:
-        NoSuchWebhook, NoSuchDelivery: the caller has none with this id.
-    """
-    endpoints.get(conn, caller, endpoint_id)
-    mine = conn.execute(
-        text("select from ops.webhook_deliveries where delivery_id = :delivery_id and endpoint_id = :endpoint_id"),
-        {"delivery_id": delivery_id, "endpoint_id": endpoint_id},
-    )
-    if mine.first() is None:
-        raise NoSuchDelivery(delivery_id=delivery_id)
-    send_again(conn, delivery_id)
-    row = conn.execute(text(f"{_SHOWN} where delivery_id = :delivery_id"), {"delivery_id": delivery_id}).one()
-    return _delivery(dict(row._mapping))  # noqa: SLF001 - as above
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """A delivery that failed so far, or for good, as the workshop sees it."""
-
-    delivery_id: int
-    caller: str
-    url: str
-    order_id: UUID
-    event_type: str
-    state: str
-    attempts: int
-    last_status: int | None
-    last_error: str | None
-    disabled_reason: str | None
-    created_at: datetime
-
-
-def in_trouble(conn: Connection, limit: int = 100) -> Sequence[Trouble]:
-    """Deliveries that were given up, or have failed and wait for their next attempt; the newest first."""
-    rows = conn.execute(
-        text("""
-            select
-                deliveries.delivery_id, endpoints.caller, endpoints.url, deliveries.order_id, deliveries.event_type,
-                deliveries.state, deliveries.attempts, last.status as last_status, last.error as last_error,
-                endpoints.disabled_reason, deliveries.created_at
-            from (select * from ops.webhook_endpoints where deleted_at is null) as endpoints
-            cross join lateral (
-                (
-                    select * from ops.webhook_deliveries as waiting
-                    where waiting.endpoint_id = endpoints.endpoint_id and state = 'waiting' and attempts > 0
-                    order by next_at limit :limit
-                )
-                union all
-                (
-                    select * from ops.webhook_deliveries as failed
-                    where failed.endpoint_id = endpoints.endpoint_id and state = 'failed'
-                    order by position desc limit :limit
-                )
-            ) as deliveries
-            left join lateral (
-                select status, error from ops.webhook_attempts as attempts
-                where attempts.delivery_id = deliveries.delivery_id order by attempt_id desc limit 1
-            ) as last on true
-            order by deliveries.delivery_id desc limit :limit
-        """),
-        {"limit": limit},
-    )
-    return [Trouble(**row._mapping) for row in rows]  # noqa: SLF001 - as above
-
-
 def send_again(conn: Connection, delivery_id: int) -> None:
     """Try a delivery again at once, whoever it is for; a disabled webhook stays so until its owner enables it.
 
@@ -357,15 +244,6 @@ _AGAIN = text("""
     where delivery_id = :delivery_id
     returning delivery_id
 """)
-_SHOWN = """
-    select delivery_id, order_id, sequence, event_type, state, attempts, nullif(next_at, 'infinity') as next_at,
-        created_at, finished_at, last.attempted_at as last_at, last.status as last_status, last.error as last_error,
-        last.duration_ms as last_duration_ms
-    from ops.webhook_deliveries left join lateral (
-        select attempted_at, status, error, duration_ms from ops.webhook_attempts as attempts
-        where attempts.delivery_id = webhook_deliveries.delivery_id order by attempt_id desc limit 1
-    ) as last on true
-"""
 _NEXT_OF_ORDER = text("""
     update ops.webhook_deliveries set next_at = now() where delivery_id = (
         select delivery_id from ops.webhook_deliveries
@@ -383,10 +261,6 @@ _NOTE_ATTEMPT = text("""
 
 def _came(outcome: Outcome) -> dict[str, object]:
     return {"status": outcome.status, "error": outcome.error, "duration_ms": outcome.duration_ms}
-
-
-def _delivery(fields: dict[str, Any]) -> Delivery:
-    return Delivery(**fields | {"next_at": fields["next_at"] if fields["state"] == "waiting" else None})
 
 
 def _pause(attempts: int, outcome: Outcome) -> timedelta | None:
