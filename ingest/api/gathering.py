@@ -1,6 +1,7 @@
 """Gathers requests that arrive while others are worked on, so that the next transaction takes all of them."""
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -60,9 +61,10 @@ class Gathering(Generic[Asked, Answered]):
         if group := self._waiting[:MOST]:
             del self._waiting[:MOST]
             self._under_way += 1
-            task = asyncio.create_task(self._answer(group))
+            # a group is nobody's: what is logged of it must not bear the id of the request that happened to begin it
+            task = asyncio.create_task(self._answer(group), context=contextvars.Context())
             self._groups.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._ended, context=contextvars.Context())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._groups.discard(task)

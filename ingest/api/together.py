@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psycopg
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -13,6 +14,7 @@ from ingest.api import problems
 from ingest.api.bodies import Body
 from ingest.api.calls import IDEMPOTENCY_KEY, REPLAYED, Backend, Call, is_kept, note_use
 from ingest.api.gathering import Gathering
+from ingest.api.overload import Overloaded
 from mes.callers import idempotency, keys
 from mes.callers.idempotency import Answer, KeyedRequest, KeyInUse
 from mes.callers.keys import Authenticated, Keyed
@@ -22,6 +24,10 @@ from mes.errors import MesError
 
 # an import may hold an order of the same number, or somebody a customer: then each call waits for itself
 _SHORT_WAIT = text("set local lock_timeout = '250ms'")
+
+
+# of SQLSTATE: no connection, no room, shutting down or starting up, a standby
+_AWAY_CLASSES = ("08", "53", "57P", "25006")
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,18 @@ def answer_all(backend: Backend, work: Work, asked: Sequence[Asked]) -> Sequence
 
 
 def _may_be_ones_fault(error: Exception) -> bool:
-    """A database that is away, or too much work, is there for all."""
-    away = isinstance(error, MesError | PoolExhausted)
-    return not away and not (isinstance(error, DBAPIError) and error.connection_invalidated)
+    """Whether one of several calls may be the cause; a database that is away, or too much work, is there for all."""
+    if isinstance(error, Overloaded | PoolExhausted):
+        return False
+    return not (isinstance(error, DBAPIError) and (error.connection_invalidated or _is_away(error.orig)))
+
+
+def _is_away(cause: BaseException | None) -> bool:
+    """Who cannot connect is told no SQLSTATE at all."""
+    state = cause.sqlstate if isinstance(cause, psycopg.Error) else None
+    if state is None:
+        return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+    return state.startswith(_AWAY_CLASSES)
 
 
 class _Group:
@@ -150,7 +165,9 @@ class _Group:
         asked = self._asked[place]
         request = asked.call.request
         request.state.caller = known.caller.key_name
-        self._backend.limits.take(known.key_id)
+        if not getattr(request.state, "counted", False):  # one that is tried alone, once more, came once
+            request.state.counted = True
+            self._backend.limits.take(known.key_id)
         content = asked.body.read()
         key = idempotency.check_key(asked.given_keys)
         self._requests[place] = KeyedRequest(known.caller.name, request.method, request.scope["path"], key, content)

@@ -43,8 +43,9 @@ class FeedFolder:
     `shop/orders/2026/11.parquet`. Capitals make no difference below the sender's folder.
     """
 
-    def __init__(self, location: str) -> None:
-        self.location = location
+    def __init__(self, location: str, *, setting: str = "MES_FEEDS_URL (or --feeds)") -> None:
+        """At a place that a setting names, which is told when the place cannot be read."""
+        self.location, self._setting = location, setting
 
     def files(self, feed: Feed) -> Iterator[FeedFile]:
         """The feed's files, by path.
@@ -94,7 +95,7 @@ class FeedFolder:
 
     def _explain(self, why: str) -> str:
         return (
-            f"The feeds at {self.location} cannot be read: {why}. Check MES_FEEDS_URL (or --feeds), that the place "
+            f"The files at {self.location} cannot be read: {why}. Check {self._setting}, that the place "
             f"exists, and that this process may read it."
         )
 

@@ -44,14 +44,17 @@ with told as materialized (
 ), known_customer as materialized (
     select customer_id, external_id, name, tier from ops.customers
     where source = :caller and external_id in (select customer from wanted)
+), said as (
+    select customer,
+        (array_agg(customer_name order by nth desc) filter (where customer_name is not null))[1] as customer_name,
+        (array_agg(tier order by nth desc) filter (where tier is not null))[1] as tier
+    from wanted group by customer
 ), news as (
-    select customer, customer_name, latest.tier
-    from (
-        select distinct on (customer) customer, customer_name, tier from wanted order by customer, nth desc
-    ) as latest left join known_customer as known on known.external_id = customer
+    select customer, customer_name, said.tier
+    from said left join known_customer as known on known.external_id = customer
     where known.customer_id is null
         or (known.name, known.tier)
-        is distinct from (coalesce(customer_name, known.name), coalesce(latest.tier, known.tier))
+        is distinct from (coalesce(customer_name, known.name), coalesce(said.tier, known.tier))
 ), customer as (
     insert into ops.customers as known (source, external_id, name, tier)
     select :caller, customer, customer_name, coalesce(tier, :usual_tier) from news order by customer
@@ -188,6 +191,7 @@ def _result(row: Any, order: NewOrder) -> Result | None:  # noqa: ANN401 - a nam
 
 def _place_one(conn: Connection, caller: Caller, order: NewOrder, clock: Clock) -> Result:
     try:
-        return placing.place(conn, caller, order, clock=clock)
+        with conn.begin_nested():  # what is refused leaves nothing
+            return placing.place(conn, caller, order, clock=clock)
     except MesError as refused:
         return refused

@@ -4,6 +4,7 @@ import json
 import ssl
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
@@ -38,11 +39,17 @@ class Api:
     """
 
     def __init__(self, url: str, *, trust: ssl.SSLContext | None = None) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:  # its message repeats a part of the URL
+            raise StatementUnusable(
+                "The statement's URL cannot be read: write `/`, `@`, `:` and `#` of a token as %2F, %40, %3A and %23."
+            ) from None
         if parts.scheme != "https" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
             raise StatementUnusable("A statement is read by https:// only: a token must not travel in the open.")
         host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
-        self._base = f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        self._base = f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
         self._query = parts.query
         self._headers = [("accept", "application/json")]
         if parts.password:
@@ -54,23 +61,25 @@ class Api:
         end = time.monotonic() + LIMIT_S
         with httpcore.ConnectionPool(ssl_context=self._trust) as pool:
             if since is None:
-                return statement.clean(_frame(list(self._pages(pool, {}, end)), system), ())
+                return statement.clean(self._rows(pool, {}, system, end), ())
             moment = since.astimezone(UTC).isoformat().replace("+00:00", "Z")
-            rows = list(self._pages(pool, {"updated_since": moment}, end))
-            heard = _frame(rows, system).select("source", "external_id")
-            asked = keys.join(heard, on=["source", "external_id"], how="anti").head(LOOKED_UP)
+            rows = [self._rows(pool, {"updated_since": moment}, system, end)]
+            asked = keys.join(rows[0], on=["source", "external_id"], how="anti").head(LOOKED_UP)
             for source, number in asked.iter_rows():
-                rows.extend(self._pages(pool, {"source": source, "external_id": number}, end))
-            found = statement.clean(_frame(rows, system), ())
-        return Statement(found.orders, found.bad_rows, found.faults, asked)
+                rows.append(self._rows(pool, {"source": source, "external_id": number}, system, end))
+        return replace(statement.clean(pl.concat(rows), ()), asked=asked)
 
-    def _pages(self, pool: httpcore.ConnectionPool, which: dict[str, str], end: float) -> Iterator[dict[str, Any]]:
+    def _rows(self, pool: httpcore.ConnectionPool, which: dict[str, str], system: str, end: float) -> pl.DataFrame:
+        """Of each page no more is kept than what is compared: orders may be many, and each may be long."""
+        return pl.concat([_frame([], system), *(_frame(page, system) for page in self._pages(pool, which, end))])
+
+    def _pages(self, pool: httpcore.ConnectionPool, which: dict[str, str], end: float) -> Iterator[list[Any]]:
         cursor: str | None = None
         for _ in range(_MOST_PAGES):
             if time.monotonic() > end:
                 raise StatementUnusable(f"The API did not give all pages within {LIMIT_S:g} s.")
             page = self._page(pool, which | ({"cursor": cursor} if cursor is not None else {}))
-            yield from page["orders"]
+            yield page["orders"]
             following = page.get("next_cursor")
             if following is None:
                 return

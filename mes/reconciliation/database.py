@@ -1,5 +1,6 @@
 """Reads a statement from another system's database: read-only, in one moment, row by row as it comes."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -71,7 +72,7 @@ class Database:
         found = pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
         missing = [pl.lit(None, dtype=pl.String).alias(name) for name in _OPTIONAL if name not in columns]
         stated = statement.clean(found.with_columns(missing).with_columns(pl.col("source").fill_null(system)), ())
-        return Statement(stated.orders, stated.bad_rows, stated.faults, keys if part else None)
+        return replace(stated, asked=keys if part else None)
 
 
 def _as_text(name: str) -> sql.Composable:

@@ -16,6 +16,7 @@ from mes.reconciliation.model import Finding, Kind, NoSuchDrift, NotRepairable, 
 
 log = structlog.get_logger(__name__)
 PROGRAM = "reconciliation"
+_NOTED_AT_ONCE = 10_000  # a JSON array of all differences of millions of orders is more than Postgres takes
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ def note(conn: Connection, system: str, findings: Sequence[Finding], rules: Rule
         }
         for each in findings
     ]
-    conn.execute(_NOTE, {"rows": json.dumps(rows), "system": system, "attempts": rules.attempts})
+    for first in range(0, len(rows), _NOTED_AT_ONCE):
+        lot = json.dumps(rows[first : first + _NOTED_AT_ONCE])
+        conn.execute(_NOTE, {"rows": lot, "system": system, "attempts": rules.attempts})
 
 
 def close(conn: Connection, system: str, findings: Sequence[Finding], unseen: pl.DataFrame) -> int:
@@ -170,7 +173,10 @@ def counts(conn: Connection) -> Sequence[Count]:
 def keys(conn: Connection, system: str) -> pl.DataFrame:
     """Orders on which a difference with the system is not closed."""
     rows = conn.execute(
-        text("select source, external_id from ops.drift where system = :system and state <> 'closed'"),
+        text("""
+            select source, external_id from ops.drift where system = :system and state <> 'closed'
+            order by state = 'accepted', seen_at
+        """),
         {"system": system},
     ).all()
     return pl.DataFrame([tuple(row) for row in rows], {"source": pl.String, "external_id": pl.String}, orient="row")

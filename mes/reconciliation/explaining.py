@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, text
 from mes.reconciliation.model import Finding, Kind, Pair, Remedy
 
 _NAMED = 10
+_EXPLAINED_AT_ONCE = 10_000
 _HERE = (Kind.MISSING_HERE, Kind.BEHIND_HERE)
 
 
@@ -22,6 +23,14 @@ class _Known:
 
 def explain(conn: Connection, system: str, findings: Sequence[Finding]) -> list[Finding]:
     """The findings with what is known of each; those that the inbox may mend by itself are left to it."""
+    return [
+        each
+        for first in range(0, len(findings), _EXPLAINED_AT_ONCE)
+        for each in _explain(conn, system, findings[first : first + _EXPLAINED_AT_ONCE])
+    ]
+
+
+def _explain(conn: Connection, system: str, findings: Sequence[Finding]) -> list[Finding]:
     known = {
         (row.source, row.external_id): row
         for row in conn.execute(

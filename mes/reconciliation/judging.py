@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from mes.orders.life import MOVES, Status, System
+from mes.orders.life import MOVES, Status, System, find_move
 from mes.reconciliation.model import Finding, Kind, Pair, Remedy
 
 _NAMES = {"shop": "the shop", "crm": "the CRM"}
@@ -75,7 +75,7 @@ def _status(system: str, name: str, pair: Pair) -> _Told:
         known = pair.their_version >= (pair.our_version or 0)
         same = f"{said}, at the same version {pair.our_version}."
         return (Kind.STATUS_DIFFERS, Remedy.PERSON, same) if known else None
-    if leads_to(theirs, ours):
+    if leads_to(theirs, ours) or find_move(theirs, ours) is not None:  # rework leads back
         earlier = f"{said}: an earlier stage of its life."
         return (Kind.BEHIND_THERE, Remedy.SNAPSHOT, earlier) if pair.live_from is not None else None
     return _beyond(system, said, ours, theirs)

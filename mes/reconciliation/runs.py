@@ -30,6 +30,9 @@ from mes.reconciliation.statement import Statement
 
 # of what it stated last, or of what we have of its own orders: less is half of a file, not a quiet day
 _LEAST_SHARE = 0.9
+_FEW = 20  # of so few orders, any share may be missing
+# a night's run that did not come about is made up for by the next one of the day
+_ALL_EVERY = timedelta(hours=25)
 # a change that was under way when the last run looked, by clocks that may differ
 _OVERLAP = timedelta(minutes=5)
 # one run with each system at a time; the number is arbitrary and ours
@@ -94,8 +97,8 @@ def run(
 ) -> Outcome:
     """Compare with one system; differences, repairs and the run's own row are one transaction.
 
-    The first run compares all orders, whatever its scope. With `any_size`, a statement that knows far fewer orders than
-    it should is taken for what it is.
+    The first run compares all orders, whatever its scope, and so does one when none of the last 25 hours has. With
+    `any_size`, a statement that knows far fewer orders than it should is taken for what it is.
 
     Raises:
         StatementMissing, StatementUnusable, StatementTooSmall: nothing was compared, nor repaired; the run's row says
@@ -166,8 +169,8 @@ def _begin(database: Engine, system: str, scope: Scope, rules: Rules) -> _Run:
             """),
             {"system": system},
         )
-        last = conn.execute(_LAST, {"system": system}).one()
-        scope = scope if last.whole_stated is not None else Scope.ALL
+        last = conn.execute(_LAST, {"system": system, "all_every": _ALL_EVERY}).one()
+        scope = scope if last.whole_stated is not None and not last.whole_is_old else Scope.ALL
         row = conn.execute(
             text("""
                 insert into ops.reconciliation_runs (system, scope) values (:system, :scope)
@@ -184,7 +187,8 @@ def _read(database: Engine, source: Source, begun: _Run, rules: Rules, *, any_si
     with database.begin() as conn:
         asked = drift.keys(conn, begun.system)
         if begun.since is not None:
-            asked = _once(pl.concat([asked, _changed(conn, begun.since)]))
+            # what changed comes first: where not all can be asked for, the night looks at what is known already
+            asked = _once(pl.concat([_changed(conn, begun.since), asked]))
     stated = source.read(begun.system, begun.since, asked)
     keys = asked
     if begun.since is not None:
@@ -194,15 +198,20 @@ def _read(database: Engine, source: Source, begun: _Run, rules: Rules, *, any_si
     with one_moment as conn, conn.begin():
         ours = snapshot.read(conn, begun.system, settled_before=settled_before, changed_since=begun.since, keys=keys)
         own = query.number(conn, "select count(*) from ops.orders where source = :system", system=begun.system)
-    if stated.complete and not any_size:
-        _require_size(begun, stated, own)
-    return stated, _sides(begun, stated, ours, keys, settled_before)
+    sides = _sides(begun, stated, ours, keys, settled_before)
+    if not any_size:
+        if stated.complete:
+            _require_size(begun, stated, own)
+        else:
+            _require_answers(begun, sides)
+    return stated, sides
 
 
 def _sides(begun: _Run, stated: Statement, ours: pl.DataFrame, keys: pl.DataFrame, settled_before: datetime) -> _Sides:
     theirs = stated.orders
     covered = sorted({begun.system, *theirs.filter(pl.col("status").is_not_null())["source"].unique()})
     unseen = [
+        stated.unread,
         ours.filter("unsettled").select(_KEY),
         theirs.filter(pl.col("updated_at") > settled_before).select(_KEY),
     ]
@@ -225,6 +234,17 @@ def _require_size(begun: _Run, stated: Statement, own: int) -> None:
         raise StatementTooSmall(
             f"The statement of {begun.system} knows {found:,} orders, where {expected:,} were expected. Is it half of "
             f"a file? {stated.bad_rows:,} of its rows could not be read. If it is right: `mes drift check --any-size`."
+        )
+
+
+def _require_answers(begun: _Run, sides: _Sides) -> None:
+    """Who was asked for some orders and knows hardly any of them is not well: as one whose tables are being filled."""
+    asked = sides.ours.filter(pl.col("source").is_in(sides.covered) & pl.col("live_from").is_not_null())
+    unknown = asked.join(sides.theirs, on=_KEY, how="anti").height
+    if asked.height >= _FEW and unknown > asked.height * (1 - _LEAST_SHARE):
+        raise StatementTooSmall(
+            f"{begun.system} was asked for {asked.height:,} orders and does not know {unknown:,} of them. Is it being "
+            "restored? If that is right: `mes drift check --any-size`."
         )
 
 
@@ -302,7 +322,12 @@ select
     (
         select stated from ops.reconciliation_runs
         where system = :system and state = 'done' and scope = 'all' order by run_id desc limit 1
-    ) as whole_stated
+    ) as whole_stated,
+    not exists (
+        select from ops.reconciliation_runs
+        where system = :system and state = 'done' and scope = 'all'
+            and started_at > now() - cast(:all_every as interval)
+    ) as whole_is_old
 """)
 _DONE = text("""
 update ops.reconciliation_runs set

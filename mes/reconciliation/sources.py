@@ -9,8 +9,11 @@ from mes import config
 from mes.reconciliation import statement
 from mes.reconciliation.api import Api
 from mes.reconciliation.database import Database
-from mes.reconciliation.model import SYSTEMS, Rules, StatementMissing
+from mes.reconciliation.model import SYSTEMS, Rules, StatementMissing, StatementUnusable
 from mes.reconciliation.statement import Statement
+
+_API, _DATABASE = ("https", "http"), ("postgresql", "postgres", "postgresql+psycopg")
+_FILES = ("file", "s3", "gs", "az", "abfs", "abfss")
 
 
 class Source(Protocol):
@@ -70,12 +73,26 @@ def rules(settings: config.Settings) -> Rules:
 
 
 def at(url: str) -> Source:
-    """The source of a URL: an API, a database, or a place of files."""
-    if url.startswith(("http://", "https://")):
-        return Api(url)
-    if url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
-        return Database(url)
-    return Files(url)
+    """The source of a URL: an API, a database, or a place of files.
+
+    Raises:
+        StatementUnusable: it is none of these; the message repeats nothing of the URL, which may hold a secret.
+    """
+    scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower()
+    if not separator:
+        return Files(url)
+    if scheme in _API:
+        return Api(f"{scheme}://{rest}")
+    if scheme in _DATABASE:
+        return Database(f"{scheme}://{rest}")
+    if scheme not in _FILES:
+        raise StatementUnusable(
+            f"A statement is read by {', '.join((*_API, *_DATABASE[:1], *_FILES))}, or from a folder."
+        )
+    if "@" in rest.partition("/")[0]:
+        raise StatementUnusable("An object store's keys come from its own variables: leave them out of the URL.")
+    return Files(f"{scheme}://{rest}")
 
 
 def url_of(system: str, settings: config.Settings) -> str | None:

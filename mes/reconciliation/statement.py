@@ -33,10 +33,12 @@ _NUMBERED = pl.Struct({"order": _ORDER, "sequence": _TEXT})
 class Statement:
     """Orders as SCHEMA has them, each once; `bad_rows` could not be read, `faults` says why of the first.
 
+    `unread` are the orders that those rows name: nobody knows what is stated of them.
     `asked`: it states no more than these orders and what changed lately; None when it states all that the system knows.
     """
 
     orders: pl.DataFrame
+    unread: pl.DataFrame
     bad_rows: int = 0
     faults: tuple[str, ...] = ()
     asked: pl.DataFrame | None = None
@@ -54,7 +56,7 @@ def from_files(system: str, location: str) -> Statement:
         StatementMissing: there is no export of orders.
         StatementUnusable: a file as a whole is not what its name says.
     """
-    folder = FeedFolder(location)
+    folder = FeedFolder(location, setting=f"MES_{system.upper()}_STATEMENT_URL")
     orders = Feed("statement", system, f"{system}/orders", Kind.ORDER, _STATED, "updated_at")
     events = Feed("statement_events", system, f"{system}/order_events", Kind.EVENT, _NUMBERED, "occurred_at")
     try:
@@ -92,7 +94,8 @@ def clean(rows: pl.DataFrame, faults: Iterable[str], *, sent: pl.DataFrame | Non
         ["source", "external_id"], keep="last", maintain_order=True
     )
     told = [*faults, *(f"{who}: {fault}" for who, fault in bad.select("external_id", "fault").iter_rows())]
-    return Statement(_with_sent(latest, sent), len(told), tuple(told[:_FAULTS_KEPT]))
+    unread = bad.select("source", "external_id").drop_nulls().unique(maintain_order=True)
+    return Statement(_with_sent(latest, sent), unread, len(told), tuple(told[:_FAULTS_KEPT]))
 
 
 def _read(feed: Feed, file: FeedFile) -> tuple[pl.DataFrame, list[str]]:

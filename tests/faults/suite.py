@@ -99,6 +99,7 @@ def run(home: Path, plan: Plan) -> Figures:
             settled_s = round(time.monotonic() - last_fault, 1)
         finally:
             traffic.stop()
+        traffic.complain()
         return _figures(traffic, hurting, settled_s if settled else -1, receiver)
 
 
@@ -114,14 +115,12 @@ class _Traffic:
         shop.upload()
         receiver.secret = shop.subscribe(receiver.url, TYPES)
         workshop = Workshop(world.console, self.ledger, self.stopping, _OPERATORS)
+        self._faults: list[BaseException] = []
         self._threads = [
-            *(
-                threading.Thread(target=shop.place, args=(of[number::_SHOPS], plan.seconds * 0.8))
-                for number in range(_SHOPS)
-            ),
-            threading.Thread(target=shop.send_models, args=(min(_MODELS_PAUSE_S, plan.seconds / 20),)),
-            threading.Thread(target=self.senders.send, args=(self.stopping,)),
-            *(threading.Thread(target=workshop.work, args=(number,)) for number in range(_OPERATORS)),
+            *(self._thread(shop.place, of[number::_SHOPS], plan.seconds * 0.8) for number in range(_SHOPS)),
+            self._thread(shop.send_models, min(_MODELS_PAUSE_S, plan.seconds / 20)),
+            self._thread(self.senders.send, self.stopping),
+            *(self._thread(workshop.work, number) for number in range(_OPERATORS)),
         ]
 
     @property
@@ -135,11 +134,17 @@ class _Traffic:
             thread.start()
 
     def is_sent(self) -> bool:
-        """Whether all orders are placed, and all events of others sent."""
+        """Whether all orders are placed, and all events of others sent.
+
+        Raises:
+            BaseException: an answer that nobody should get; whoever got it has ended.
+        """
+        self.complain()
         return len(self.ledger.orders) == len(self.lives) and self.senders.have_sent()
 
     def is_over(self) -> bool:
-        """Whether all orders are where their lives end, and all has been told."""
+        """Whether all orders are where their lives end, and all has been told; raises what `is_sent` does."""
+        self.complain()
         try:
             return findings.at_rest(self.world, self.ledger, self.lives)
         except (SQLAlchemyError, NatsError, OSError, TimeoutError):
@@ -151,6 +156,20 @@ class _Traffic:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
+
+    def _thread(self, work: Callable[..., None], *values: object) -> threading.Thread:
+        def run() -> None:
+            try:
+                work(*values)
+            except BaseException as fault:  # noqa: BLE001 - `complain` raises it
+                self._faults.append(fault)
+
+        return threading.Thread(target=run)
+
+    def complain(self) -> None:
+        """Raise what ended one of them."""
+        if self._faults:
+            raise self._faults[0]
 
 
 def _hurt(hurting: Hurting, traffic: _Traffic, plan: Plan) -> None:

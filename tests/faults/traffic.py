@@ -127,6 +127,9 @@ class Pace:
             return self._under_way < self._most
 
 
+_PASSING = {"idempotency_key_in_use", "model_pending", "too_many_requests"}
+
+
 class Shop:
     """Calls the API, each call until it is answered."""
 
@@ -214,10 +217,11 @@ class Shop:
         """What may be tried again says so, and why, in a form that programs read."""
         if answer.headers["content-type"] != "application/problem+json":
             raise AssertionError(f"{answer.status_code} {answer.text}")
-        if answer.status_code < 500 and answer.status_code not in {409, 429}:
+        code = str(answer.json()["code"])
+        if answer.status_code < 500 and code not in _PASSING:
             raise AssertionError(answer.text)
         with self._ledger.lock:
-            self._ledger.refusals[f"{answer.status_code} {answer.json()['code']}"] += 1
+            self._ledger.refusals[f"{answer.status_code} {code}"] += 1
 
 
 class Workshop:

@@ -17,7 +17,7 @@ from mes.events import applying, inbox, incoming
 from mes.orders import placing, service
 from mes.orders.life import Status, System
 from mes.orders.model import Actor
-from mes.reconciliation import drift, runs
+from mes.reconciliation import drift, explaining, runs
 from mes.reconciliation.model import (
     Kind,
     NoSuchDrift,
@@ -277,6 +277,36 @@ def test_a_run_of_what_changed_lately_looks_at_no_more(shop: Engine, tmp_path: P
     assert reconcile(shop, states(tmp_path, *there(shop).values()), scope=Scope.RECENT).closed == 2
 
 
+def test_the_night_that_was_missed_is_made_up_for(shop: Engine, tmp_path: Path) -> None:
+    place(shop, "S-1")
+    states(tmp_path, *there(shop).values())
+    assert [reconcile(shop, tmp_path, scope=Scope.RECENT).scope for _ in range(2)] == [Scope.ALL, Scope.RECENT]
+    with shop.begin() as conn:
+        conn.execute(text("update ops.reconciliation_runs set started_at = now() - interval '26 hours'"))
+    assert reconcile(shop, tmp_path, scope=Scope.RECENT).scope is Scope.ALL
+
+
+def test_more_differences_than_one_statement_takes_are_all_kept(
+    shop: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drift, "_NOTED_AT_ONCE", 3)
+    monkeypatch.setattr(explaining, "_EXPLAINED_AT_ONCE", 2)
+    unknown = [{"external_id": f"X-{number}", "status": "SUBMITTED"} for number in range(8)]
+    assert reconcile(shop, states(tmp_path, *unknown)).found == {"missing_here": 8}
+    assert set(found(shop)) == {f"X-{number}" for number in range(8)}
+
+
+def test_who_has_not_heard_of_rework_is_behind(shop: Engine, tmp_path: Path) -> None:
+    (one,) = place(shop, "S-1")
+    made = (Status.PRICE_CALCULATED, Status.MANUFACTURING_APPROVED, Status.MANUFACTURING_STARTED)
+    with shop.begin() as conn:
+        for to in (*made, Status.MANUFACTURING_COMPLETED, Status.MANUFACTURING_STARTED):
+            by = Actor(System.CRM, "sales") if to is Status.MANUFACTURING_APPROVED else MES
+            service.transition(conn, one, to, by, reason="a stone is loose")
+    stated = {"external_id": "S-1", "status": "MANUFACTURING_COMPLETED"}
+    assert reconcile(shop, states(tmp_path, stated)).found == {"behind_there": 1}
+
+
 def _empty(folder: Path) -> None:
     write_lines(folder / "shop/orders.jsonl", [])
 
@@ -353,6 +383,17 @@ def test_bad_rows_are_told_and_the_others_count(shop: Engine, tmp_path: Path) ->
     outcome = reconcile(shop, tmp_path)
     assert (outcome.stated, outcome.bad_rows, outcome.found) == (20, len(bad), {})
     assert any("`status` must be one of" in fault for fault in outcome.first_faults)
+
+
+def test_of_an_order_whose_row_is_bad_nobody_knows_what_is_stated(shop: Engine, tmp_path: Path) -> None:
+    place(shop, *(f"S-{number:02}" for number in range(20)))
+    heard = there(shop)
+    lines = [json.dumps(order) for order in heard.values()]
+    lines[3] = '{"external_id": "S-03", "status": "ON_HOLD"}'  # the shop has it, whatever that means
+    lines += ['{"external_id": "S-04", "status": "SOLD", "version": 7, "updated_at": "2026-11-29T11:00:00Z"}']
+    write_lines(tmp_path / "shop/orders.jsonl", lines)
+    outcome = reconcile(shop, tmp_path)
+    assert (outcome.bad_rows, outcome.found, outcome.repaired) == (2, {}, 0)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

@@ -183,6 +183,43 @@ def test_a_database_states_what_its_table_holds(shop: Engine, their_database: st
     assert compare(shop, source) == {"S-1": "behind_there", "S-2": "ahead_there", "S-9": "missing_here"}
 
 
+def test_a_database_that_is_being_filled_repairs_nothing(shop: Engine, their_database: str) -> None:
+    with shop.begin() as conn:
+        for number in range(4, 30):
+            placing.place(conn, SHOP, new_order(f"S-{number}"))
+    with psycopg.connect(their_database) as conn:
+        conn.execute("insert into shop.stated select 'S-' || n, 'SUBMITTED', 1, now() from generate_series(4, 29) n")
+    source = sources.at(f"{their_database}#shop.stated")
+    assert compare(shop, source) == {}
+    with psycopg.connect(their_database) as conn:
+        conn.execute("delete from shop.stated where external_id <> 'S-1'")
+    with pytest.raises(StatementTooSmall, match="does not know 28"):
+        compare(shop, source, Scope.RECENT)
+    with shop.begin() as conn:
+        assert conn.execute(text("select count(*) from ops.outbox where telling > 0")).scalar_one() == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "HTTPS://:s3cr3t/more@127.0.0.1:1/orders",
+        "https://:s3cr3t@127.0.0.1:port/orders",
+        "mysql://shop:s3cr3t@127.0.0.1/orders",
+        "postgresql+asyncpg://shop:s3cr3t@127.0.0.1/orders",
+        "POSTGRESQL://shop:s3cr3t@127.0.0.1:1/orders#stated",
+        "s3://key:s3cr3t@bucket/exports",
+        "HTTP://:s3cr3t@127.0.0.1:1/orders",
+    ],
+)
+def test_the_secret_of_a_url_that_cannot_be_used_is_told_to_nobody(shop: Engine, url: str) -> None:
+    with pytest.raises(StatementUnusable) as refused:
+        compare(shop, sources.at(url))
+    assert "s3cr3t" not in str(refused.value)
+    with shop.begin() as conn:
+        told = conn.execute(text("select coalesce(string_agg(error, ' '), '') from ops.reconciliation_runs"))
+        assert "s3cr3t" not in told.scalar_one()
+
+
 def test_a_table_that_is_missing_or_something_else_fails_the_run(shop: Engine, their_database: str) -> None:
     for table in ("shop.nothing", "shop.stated; drop table shop.stated", "a.b.c", ""):
         with pytest.raises(StatementUnusable):

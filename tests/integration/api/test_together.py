@@ -132,6 +132,23 @@ def test_one_number_under_several_keys_is_one_order(desk: Desk) -> None:
     )
 
 
+def test_what_one_order_says_of_a_customer_another_leaves_as_it_is(desk: Desk) -> None:
+    shop = desk.key("web shop", Scope.SHOP)
+
+    def customers(*said: dict[str, object]) -> list[object]:
+        first = desk.number("select count(*) from ops.orders")
+        asked = [
+            desk.asked(shop, str(first + place), customer={"external_id": "C-1", **each})
+            for place, each in enumerate(said)
+        ]
+        return [_read(answer, 201)["customer"] for answer in desk.take(*asked)]
+
+    ada = {"external_id": "C-1", "name": "Ada", "tier": "vip"}
+    assert customers({"name": "Ada", "tier": "vip"}, {}) == [ada, ada]
+    assert customers({"tier": "b2b"}, {"name": "Ada L."}, {}) == [ada | {"name": "Ada L.", "tier": "b2b"}] * 3
+    assert customers({}, {}) == [ada | {"name": "Ada L.", "tier": "b2b"}] * 2
+
+
 def test_what_is_answered_at_once_is_what_is_shown_later(shop: httpx.Client) -> None:
     item = examples.NEW_ORDER["items"][0] | {"line": 7, "longest_side_mm": 12.34567}  # type: ignore[index]
     order = examples.NEW_ORDER | {
