@@ -251,9 +251,9 @@ def test_a_model_that_a_killed_worker_measured_is_measured_by_another(marts_engi
     with marts_engine.begin() as conn:
         pending.remember(conn, SHOP, model_id, 100)
     with ExitStack() as stack:
-        first = stack.enter_context(running_worker(_url(marts_engine), tmp_path, "pricing"))
         with marts_engine.connect() as other, other.begin():
-            other.execute(text("lock table ops.models in share mode"))  # it has measured, and cannot keep it
+            other.execute(text("lock table ops.models in share mode"))  # it measures, and cannot keep it
+            first = stack.enter_context(running_worker(_url(marts_engine), tmp_path, "pricing"))
             _eventually(lambda: _doing(marts_engine) == 1)
             first.process.send_signal(signal.SIGKILL)
             first.process.wait()
