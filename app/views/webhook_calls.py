@@ -8,7 +8,7 @@ from uuid import UUID
 import polars as pl
 import streamlit as st
 
-from app import actions, identity, queries, words
+from app import actions, identity, queries
 from app.actions import Outcome
 from app.queries import Delivery, Webhook
 from app.sign_in import Permission
@@ -106,7 +106,7 @@ def _tell() -> None:
 def _title(webhook: Webhook) -> str:
     state = f"; disabled: {webhook.disabled_reason}" if webhook.disabled_reason else ""
     many = "+" if webhook.waiting == queries.MOST_WAITING else ""
-    return words.plain(f"{webhook.caller}, {webhook.url} ({webhook.waiting:,}{many} waiting{state})")
+    return f"{webhook.caller}, {webhook.url} ({webhook.waiting:,}{many} waiting{state})"
 
 
 def _row(call: Delivery) -> dict[str, object]:

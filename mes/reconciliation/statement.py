@@ -94,7 +94,7 @@ def clean(rows: pl.DataFrame, faults: Iterable[str], *, sent: pl.DataFrame | Non
         ["source", "external_id"], keep="last", maintain_order=True
     )
     told = [*faults, *(f"{who}: {fault}" for who, fault in bad.select("external_id", "fault").iter_rows())]
-    unread = bad.select("source", "external_id").drop_nulls().unique(maintain_order=True)
+    unread = bad.filter(_is_named()).select("source", "external_id").unique(maintain_order=True)
     return Statement(_with_sent(latest, sent), unread, len(told), tuple(told[:_FAULTS_KEPT]))
 
 
@@ -110,13 +110,16 @@ def _moment() -> pl.Expr:
     return pl.col("updated_at").str.strip_chars().str.to_datetime(time_unit="us", time_zone=str(UTC), strict=False)
 
 
-def _fault() -> pl.Expr:
-    named = pl.all_horizontal(
+def _is_named() -> pl.Expr:
+    return pl.all_horizontal(
         pl.col(name).str.len_chars().is_between(1, 200) & ~pl.col(name).str.contains(r"\p{Cc}")
         for name in ("source", "external_id")
-    )
+    ).fill_null(value=False)
+
+
+def _fault() -> pl.Expr:
     return (
-        pl.when(~named.fill_null(value=False))
+        pl.when(~_is_named())
         .then(pl.lit("`external_id` must be printable text of 1 to 200 characters"))
         .when(pl.col("status").is_not_null() & ~pl.col("status").is_in([status.value for status in Status]))
         .then(pl.lit(f"`status` must be one of {', '.join(Status)}"))

@@ -153,7 +153,7 @@ def webhooks(conn: Connection) -> Sequence[Webhook]:
                 select count(*) from (
                     select from ops.webhook_deliveries as deliveries
                     where deliveries.endpoint_id = endpoints.endpoint_id and state = 'waiting' limit :most
-                ) as some
+                ) as counted
             ) as waiting
             from ops.webhook_endpoints as endpoints where deleted_at is null order by caller, created_at, endpoint_id
         """),
