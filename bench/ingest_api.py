@@ -89,7 +89,7 @@ class _Load:
 def main() -> int:
     """Print medians of all repeats."""
     parser = argparse.ArgumentParser(prog="mes bench ingest-api", description=__doc__)
-    parser.add_argument("--apis", type=int, default=2, help="processes of the API, behind one port each")
+    parser.add_argument("--apis", type=int, default=1, help="processes of the API; `mes up` starts one")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
     parser.add_argument("--repeats", type=int, default=3, help="how often each is measured")
     parser.add_argument("--json", action="store_true", help="print one flat JSON object")
