@@ -8,7 +8,7 @@ from uuid import UUID
 import polars as pl
 import streamlit as st
 
-from app import actions, identity, queries
+from app import actions, identity, queries, words
 from app.actions import Outcome
 from app.queries import Delivery, Webhook
 from app.sign_in import Permission
@@ -55,7 +55,11 @@ def show(webhooks: Sequence[Webhook]) -> None:
 
 
 def _place(webhooks: Sequence[Webhook]) -> _Place:
-    chosen = st.selectbox("Webhook", webhooks, format_func=_title, key="webhook-calls-webhook")
+    known = {webhook.endpoint_id: webhook for webhook in webhooks}
+    chosen = known[
+        st.selectbox("Webhook", list(known), format_func=lambda each: _title(known[each]), key="webhook-calls-webhook")
+    ]
+    st.caption(words.plain(_standing(chosen)))
     state = st.segmented_control("State", list(_STATES), default="All", key="webhook-calls-state") or "All"
     asked = _Place(chosen.endpoint_id, _STATES[state])
     place: _Place | None = st.session_state.get(_PLACE)
@@ -104,9 +108,14 @@ def _tell() -> None:
 
 
 def _title(webhook: Webhook) -> str:
-    state = f"; disabled: {webhook.disabled_reason}" if webhook.disabled_reason else ""
+    """The same from one run to the next, and unlike any other's: by it, a choice is found again."""
+    return f"{webhook.caller}, {webhook.url} ({str(webhook.endpoint_id)[-6:]})"
+
+
+def _standing(webhook: Webhook) -> str:
     many = "+" if webhook.waiting == queries.MOST_WAITING else ""
-    return f"{webhook.caller}, {webhook.url} ({webhook.waiting:,}{many} waiting{state})"
+    state = f" It is disabled: {webhook.disabled_reason}" if webhook.disabled_reason else ""
+    return f"{webhook.waiting:,}{many} calls wait for it.{state}"
 
 
 def _row(call: Delivery) -> dict[str, object]:
