@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from mes.runtime.location import Database
 
 
@@ -18,3 +20,16 @@ def migrated() -> "Iterator[Database]":
     with embedded.database(config.load()) as database:
         migrate.upgrade(database.url)
         yield database
+
+
+@contextmanager
+def connected() -> "Iterator[Engine]":
+    """To that database, which may be running, for the time of the block."""
+    from mes.db import engine  # noqa: PLC0415
+
+    with migrated() as database:
+        connections = engine.connect(database.url)
+        try:
+            yield connections
+        finally:
+            connections.dispose()

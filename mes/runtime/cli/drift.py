@@ -1,14 +1,12 @@
 """`mes drift`: where shop and CRM say otherwise of an order than we do, and what becomes of it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from mes.runtime.cli.database import connected
 
+if TYPE_CHECKING:
     from mes.reconciliation.model import Outcome
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
@@ -47,7 +45,7 @@ def check(
     settings = config.load()
     scope = Scope.ALL if everything else Scope.RECENT
     systems = sources.stating(settings, system)
-    with _database() as database:
+    with connected() as database:
         outcomes = [
             runs.run(
                 database,
@@ -80,7 +78,7 @@ def list_(
 
     from mes.reconciliation import drift  # noqa: PLC0415
 
-    with _database() as database, database.begin() as conn:
+    with connected() as database, database.begin() as conn:
         found = drift.listed(conn, system=system, accepted=accepted)
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], default=str))
@@ -99,7 +97,7 @@ def repair(number: Annotated[int, typer.Argument(metavar="NUMBER", help="As `mes
     """Repair a difference now: tell them the whole order, or have the inbox look again."""
     from mes.reconciliation import drift  # noqa: PLC0415
 
-    with _database() as database, database.begin() as conn:
+    with connected() as database, database.begin() as conn:
         drift.repair(conn, number, _BY)
     typer.echo("Begun; a later check says whether it had an effect.")
 
@@ -111,7 +109,7 @@ def accept(
     """Let a difference be; it stays silent until either side changes."""
     from mes.reconciliation import drift  # noqa: PLC0415
 
-    with _database() as database, database.begin() as conn:
+    with connected() as database, database.begin() as conn:
         drift.accept(conn, number, _BY, reason)
     typer.echo("Accepted; it is shown again when either side changes.")
 
@@ -126,16 +124,3 @@ def _print(outcome: "Outcome") -> None:
         typer.echo(f"  {kind}: {orders:,}")
     if outcome.bad_rows:
         typer.echo(f"  {outcome.bad_rows:,} rows could not be read, the first: {outcome.first_faults[0]}")
-
-
-@contextmanager
-def _database() -> "Iterator[Engine]":
-    from mes.db import engine  # noqa: PLC0415
-    from mes.runtime.cli.database import migrated  # noqa: PLC0415
-
-    with migrated() as database:
-        connections = engine.connect(database.url)
-        try:
-            yield connections
-        finally:
-            connections.dispose()

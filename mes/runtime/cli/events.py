@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mes.runtime.cli.database import connected
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -118,16 +120,8 @@ def _print_rebuilt(found: "Comparison") -> None:
 
 @contextmanager
 def _transaction() -> "Iterator[Connection]":
-    from mes.db import engine  # noqa: PLC0415
-    from mes.runtime.cli.database import migrated  # noqa: PLC0415
-
-    with migrated() as database:
-        connections = engine.connect(database.url)
-        try:
-            with connections.begin() as conn:
-                yield conn
-        finally:
-            connections.dispose()
+    with connected() as connections, connections.begin() as conn:
+        yield conn
 
 
 def _print_json(found: object) -> None:

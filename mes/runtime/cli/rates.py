@@ -1,13 +1,14 @@
 """`mes rates`: loads rate cards, shows what they change and by how much prices move, and activates them."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
+
+from mes.runtime.cli.database import connected
 
 if TYPE_CHECKING:
     from datetime import date
@@ -80,7 +81,7 @@ def load(
         return rate_cards.load_file(file, base=base)
 
     way = _way(yes=yes, draft=draft, as_json=as_json)
-    with _connections() as connections:
+    with connected() as connections:
         _settle(connections, way, make, lambda conn, cards: rate_store.load(conn, cards, draft=draft))
 
 
@@ -109,7 +110,7 @@ def metals(
         return [rate_cards.with_metals(base, prices, day)]
 
     way = _way(yes=yes, draft=draft, as_json=as_json)
-    with _connections() as connections:
+    with connected() as connections:
         _settle(connections, way, make, lambda conn, cards: rate_store.load(conn, cards, draft=draft))
 
 
@@ -121,7 +122,7 @@ def activate(card_ids: CardIds, *, yes: Yes = False, as_json: AsJson = False) ->
         return sorted((rate_store.stored(conn, card_id).card for card_id in card_ids), key=lambda card: card.valid_from)
 
     way = _way(yes=yes, draft=False, as_json=as_json)
-    with _connections() as connections:
+    with connected() as connections:
         _settle(connections, way, make, lambda conn, _: rate_store.activate(conn, *card_ids))
 
 
@@ -129,7 +130,7 @@ def discard(card_ids: CardIds) -> None:
     """Delete drafts; a card that was activated stays for ever, as quotes may name it."""
     from mes.pricing.rates import rate_store  # noqa: PLC0415
 
-    with _connections() as connections, connections.begin() as conn:
+    with connected() as connections, connections.begin() as conn:
         for card_id in card_ids:
             rate_store.discard(conn, card_id)
     typer.echo(f"{_counted(len(card_ids), 'draft')} discarded.")
@@ -145,7 +146,7 @@ def diff(
     from mes.clock import utc_now  # noqa: PLC0415
     from mes.pricing import rate_proposal  # noqa: PLC0415
 
-    with _connections() as connections, connections.begin() as conn:
+    with connected() as connections, connections.begin() as conn:
         cards, held = _cards_named(conn, one), _in_force(conn)
         if other is not None:
             proposal = rate_proposal.between(conn, _of_today(cards), _of_today(_cards_named(conn, other)))
@@ -164,7 +165,7 @@ def show_all(*, as_json: AsJson = False) -> None:
     from mes.pricing.rates import rate_store  # noqa: PLC0415
     from mes.runtime.cli import rates_report  # noqa: PLC0415
 
-    with _connections() as connections, connections.begin() as conn:
+    with connected() as connections, connections.begin() as conn:
         cards, in_force = rate_store.everything(conn), rate_store.id_valid_at(conn, utc_now())
     if as_json:
         typer.echo(json.dumps(rates_report.cards_as_list(cards, in_force)))
@@ -178,7 +179,7 @@ def show(card_id: CardId) -> None:
     """Print a card as YAML, which `mes rates load` reads again."""
     from mes.pricing.rates import rate_cards, rate_store  # noqa: PLC0415
 
-    with _connections() as connections, connections.begin() as conn:
+    with connected() as connections, connections.begin() as conn:
         stored = rate_store.stored(conn, card_id)
     since = f"active since {stored.activated_at:%Y-%m-%d %H:%M} UTC" if stored.activated_at else "a draft"
     typer.echo(f"# rate card {card_id}, {since}\n{rate_cards.as_yaml(stored.card)}", nl=False)
@@ -291,17 +292,3 @@ def _day(said: str | None) -> "date":
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-@contextmanager
-def _connections() -> "Iterator[Engine]":
-    """To the system's database, which may be running."""
-    from mes.db import engine  # noqa: PLC0415
-    from mes.runtime.cli.database import migrated  # noqa: PLC0415
-
-    with migrated() as database:
-        connections = engine.connect(database.url)
-        try:
-            yield connections
-        finally:
-            connections.dispose()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mes.people.model import Role
+from mes.runtime.cli.database import connected
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -131,16 +132,8 @@ def _change(change: "Callable[[Connection], User]", outcome: str) -> None:
 @contextmanager
 def _transaction() -> "Iterator[Connection]":
     """A transaction on the system's database, which may be running."""
-    from mes.db import engine  # noqa: PLC0415
-    from mes.runtime.cli.database import migrated  # noqa: PLC0415
-
-    with migrated() as database:
-        connections = engine.connect(database.url)
-        try:
-            with connections.begin() as conn:
-                yield conn
-        finally:
-            connections.dispose()
+    with connected() as connections, connections.begin() as conn:
+        yield conn
 
 
 def _password(*, from_stdin: bool) -> tuple[str, bool]:
