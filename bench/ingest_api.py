@@ -1,8 +1,9 @@
 """Durable orders through the API: how many a second at 16 clients, beside pgbench, and how long one takes at half that.
 
-`wrk` sends single orders, each with a key and a number of its own; relay and refresher run beside it. `pgbench -N -M
+`wrk` sends single orders, each with a key and a number of its own, to a workshop that has had some thousands before;
+relay and refresher run beside it. `pgbench -N -M
 simple` with 16 clients on the same server, before and after, is what they are compared with. A batch of orders in one
-call is measured by itself.
+call is measured twice: while the workers carry and list what it brings, and by itself.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from pathlib import Path
 import httpx
 from sqlalchemy import Engine
 
-from bench import _programs, _report
+from bench import _histories, _programs, _report
 from bench.propagation import running_bus
 from ingest.api import examples
 from mes.callers import keys
@@ -32,14 +33,19 @@ from mes.config import Settings
 from mes.db import engine as engines
 from mes.db import migrate, query
 from mes.errors import MesError
+from mes.models.sandbox import Limits
+from mes.models.store import ObjectStore
 from mes.pricing.rates import rate_cards, rate_store
 from mes.runtime import cluster, location, ports, up
 from mes.runtime.embedded import database
 from mes.runtime.location import Database
+from mes.samples import history
+from mes.samples.history_plan import History
 
 CLIENTS = 16
 _PGBENCH_SCALE = 20
 _BATCH = 5_000
+_BEFORE = History(20_000, _histories.SEED, _histories.UNTIL)
 _LUA = """
 local counter = 0
 local thread_number = 0
@@ -103,12 +109,14 @@ def main() -> int:
         connections = stack.enter_context(_prepared(found, settings))
         settings = settings.model_copy(update={"nats_url": stack.enter_context(running_bus(folder))})
         workers = ports.free("127.0.0.1", settings.worker_port)
-        stack.enter_context(_programs.running_worker(settings, found, workers, "relay,refresh"))
         apis = [stack.enter_context(_programs.running_api(settings, found)) for _ in range(asked.apis)]
         with connections.begin() as conn:
             key = keys.create(conn, "bench", Scope.SHOP).key
         _upload(apis[0], key)
-        figures = _measure(found, _Target(folder, apis, key), asked.seconds, asked.repeats)
+        target = _Target(folder, apis, key)
+        with _programs.running_worker(settings, found, workers, "relay,refresh"):
+            figures = _measure(found, target, asked.seconds, asked.repeats)
+        figures["batch_per_s"] = statistics.median(_batch(target, f"alone{n}") for n in range(asked.repeats))
         with connections.begin() as conn:
             figures["orders"] = query.number(conn, "select count(*) from ops.orders")
     _report.show(figures, as_json=asked.json)
@@ -118,10 +126,11 @@ def main() -> int:
 @contextmanager
 def _prepared(found: Database, settings: Settings) -> Iterator[Engine]:
     migrate.upgrade(found.url)
+    connections = engines.connect(found.url, application="bench")
+    history.ensure(connections, _BEFORE, ObjectStore(settings.objects_location), Limits.of(settings))
     up.run_step("build-read-models", [sys.executable, "-m", "pipelines.build_read_models"], settings, found)
     location.ensure_exists(location.named(found.libpq_url, "pgbench"))
     _pgbench(found, "-i", "-q", "-s", str(_PGBENCH_SCALE))
-    connections = engines.connect(found.url, application="bench")
     try:
         with connections.begin() as conn:
             rate_store.load(conn, rate_cards.load_sample())
@@ -137,7 +146,7 @@ def _measure(found: Database, target: _Target, seconds: float, repeats: int) -> 
         load = _load(target, f"full{repeat}", seconds, CLIENTS)
         after = _tps(found, seconds)
         half = _load(target, f"half{repeat}", seconds, CLIENTS // 4)
-        batches.append(_batch(target, repeat))
+        batches.append(_batch(target, f"beside{repeat}"))
         tps.append((before + after) / 2)
         loads.append(load)
         halves.append(half)
@@ -153,7 +162,7 @@ def _measure(found: Database, target: _Target, seconds: float, repeats: int) -> 
         "light_per_s": median(load.per_s for load in halves),
         "p50_ms": median(load.p50_ms for load in halves),
         "p99_ms": median(load.p99_ms for load in halves),
-        "batch_per_s": median(batches),
+        "batch_beside_workers_per_s": median(batches),
         "refused": sum(load.refused for load in [*loads, *halves]),
     }
 
@@ -185,8 +194,8 @@ def _result(printed: str) -> _Load:
     return _Load((requests - refused) / duration_us * 1e6, p50_us / 1000, p99_us / 1000, int(refused))
 
 
-def _batch(target: _Target, repeat: int) -> float:
-    numbers = [(f"batch-{repeat}-{n}", {"external_id": f"C-{n % 997}"}) for n in range(_BATCH)]
+def _batch(target: _Target, name: str) -> float:
+    numbers = [(f"batch-{name}-{n}", {"external_id": f"C-{n % 997}"}) for n in range(_BATCH)]
     lines = [json.dumps(examples.SMALL_ORDER | {"external_id": order, "customer": who}) for order, who in numbers]
     headers = {"authorization": f"Bearer {target.key}", "content-type": "application/x-ndjson"}
     began = time.perf_counter()

@@ -15,6 +15,7 @@ import structlog
 from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision, RetryStrategy
 from procrastinate.exceptions import ConnectorException, ProcrastinateException
 from procrastinate.jobs import Job
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from ingest import measuring
@@ -22,7 +23,8 @@ from ingest.measuring import Bench, Outcome
 from mes.clock import utc_now
 from mes.dispatch import sharing
 from mes.errors import MesError
-from mes.jobs.names import MEASURE_MODEL, MEASURING_QUEUE, PRICE_ORDER, PRICE_QUOTE, PRICING_QUEUE
+from mes.jobs import queue as waiting
+from mes.jobs.names import MEASURE_MODEL, MEASURING_QUEUE, PRICE_ORDER, PRICE_ORDERS, PRICE_QUOTE, PRICING_QUEUE
 from mes.lists import refresher
 from mes.models import pending, uploads
 from mes.models.errors import UnreadableModel
@@ -83,9 +85,7 @@ def price_order(context: JobContext, order_id: str) -> None:
     database, order = _bench(context).database, UUID(order_id)
     try:
         with _timed(context, PRICE_ORDER, order_id=order_id), database.begin() as conn:
-            order_quotes.quote_items(conn, [order])
-            sharing.share_out(conn, [order])
-            refresher.refresh_now(conn, [order])
+            _price(conn, [order])
     except OperationalError:  # the database is away: no fault of the order
         raise
     except Exception as error:
@@ -95,6 +95,27 @@ def price_order(context: JobContext, order_id: str) -> None:
         with database.begin() as conn:
             service.hold(conn, order, order_quotes.PRICER, NOT_PRICED.format(type(error).__name__))
             sharing.share_out(conn, [order])
+
+
+def price_orders(context: JobContext, order_ids: list[str]) -> None:
+    """Price orders that came together, all of it at once; when one of them is at fault, each gets a job of its own."""
+    database, orders = _bench(context).database, [UUID(order_id) for order_id in order_ids]
+    try:
+        with _timed(context, PRICE_ORDERS, orders=str(len(orders))), database.begin() as conn:
+            _price(conn, orders)
+    except OperationalError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the order that is at fault says it again, in its own job
+        log.warning("orders are priced one by one", order_ids=order_ids, error=type(error).__name__)
+        with database.begin() as conn:
+            for order in orders:
+                waiting.price_order(conn, order)
+
+
+def _price(conn: Connection, orders: Sequence[UUID]) -> None:
+    order_quotes.quote_items(conn, orders)
+    sharing.share_out(conn, orders)
+    refresher.refresh_now(conn, orders)
 
 
 def price_quote(context: JobContext, quote_id: str) -> None:
@@ -149,6 +170,7 @@ def queue(url: str, patience: Patience | None = None) -> App:
     app = App(connector=connector)
     for name, queue_name, work in (
         (PRICE_ORDER, PRICING_QUEUE, price_order),
+        (PRICE_ORDERS, PRICING_QUEUE, price_orders),
         (PRICE_QUOTE, MEASURING_QUEUE, price_quote),
         (MEASURE_MODEL, MEASURING_QUEUE, measure_model),
     ):

@@ -75,7 +75,7 @@ def create(settings: Settings, *, clock: Clock = utc_now) -> ASGIApp:
         swagger_ui_oauth2_redirect_url=None,
     )
     routers = (
-        *(models.router, quotes.router, order_batches.router, orders.router),
+        *(orders.placing_router, models.router, quotes.router, order_batches.router, orders.router),
         *(events.router, webhooks.router, machines.router),
     )
     for router in routers:

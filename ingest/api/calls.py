@@ -184,14 +184,15 @@ class _Refused(Exception):
         self.error = error
 
 
-async def _called(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
-) -> Call:
-    """Async, though it awaits nothing: FastAPI would give anything else a thread."""
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+
+
+async def called(request: Request, credentials: Credentials) -> Call:
+    """The call that a request is; async, though it awaits nothing: FastAPI would give anything else a thread."""
     return Call(request, credentials.credentials if credentials is not None else None)
 
 
-Called = Annotated[Call, Depends(_called)]
+Called = Annotated[Call, Depends(called)]
 
 
 def as_id(given: str, none_such: type[MesError]) -> UUID:

@@ -174,6 +174,8 @@ def _document(app: FastAPI, routes: Sequence[APIRoute], bodies: Sequence[type[Ba
         title=_TITLE, version=_VERSION, description=_DESCRIPTION, routes=app.routes, tags=_TAGS, openapi_version="3.1.0"
     )
     document["servers"] = [{"url": "/"}]
+    tags = [tag["name"] for tag in _TAGS]
+    document["paths"] = dict(sorted(document["paths"].items(), key=lambda path: tags.index(_tag_of(path[1]))))
     components = document.setdefault("components", {})
     components["schemas"] = _schemas(bodies)
     for route in routes:
@@ -188,6 +190,10 @@ def _document(app: FastAPI, routes: Sequence[APIRoute], bodies: Sequence[type[Ba
             if "HTTPValidationError" in str(answer):  # FastAPI's own guess; we say ourselves what we answer
                 del call["responses"]["422"]
     return document
+
+
+def _tag_of(calls: Mapping[str, Documented]) -> str:
+    return str(next(iter(calls.values()))["tags"][0])
 
 
 def _schemas(bodies: Sequence[type[BaseModel]]) -> Documented:

@@ -34,8 +34,8 @@ from mes.orders.placing import Placed
 MEDIA_TYPE = "application/x-ndjson"
 MAX_BYTES = 64 * 1024 * 1024
 MAX_LINES = 10_000
-# a transaction of some fifty milliseconds
-_AT_ONCE, _PARTS_AT_ONCE = 250, 2
+# a transaction of some fifty milliseconds; with a third part under way neither we nor the database ever wait
+_AT_ONCE, _PARTS_AT_ONCE = 250, 3
 BODIES_AT_ONCE = 4  # each may take 64 MB while it comes in
 _ATTEMPTS = 5  # when two parts write the same customers, one of them may have to begin again
 _LINE_MAX_BYTES = 2 * 1024 * 1024
@@ -129,7 +129,7 @@ def place_orders(call: Called, batch: Annotated[Batch, Depends(receive_batch)]) 
 
 
 def _answers(call: Call, caller: Caller, lines: Sequence[bytes]) -> Iterator[bytes]:
-    """Two parts at a time: while the database works on one, the other is read."""
+    """Some parts at a time: while the database works on one, another is read."""
     begins = range(0, len(lines), _AT_ONCE)
     with ThreadPoolExecutor(_PARTS_AT_ONCE) as parts:
         for answer in parts.map(lambda begin: _answer(call, caller, begin, lines[begin : begin + _AT_ONCE]), begins):

@@ -9,8 +9,13 @@ MEASURING_QUEUE = "measuring"
 """Models to measure and quotes that wait for one: seconds each and whole cores, so one at a time per worker."""
 
 PRICE_ORDER = "price_order"
+PRICE_ORDERS = "price_orders"
 PRICE_QUOTE = "price_quote"
 MEASURE_MODEL = "measure_model"
+
+
+PRICED_TOGETHER = 10
+"""Orders of one `PRICE_ORDERS`: a job for each costs the database as much as writing the order does."""
 
 
 class Priority(IntEnum):

@@ -62,16 +62,18 @@ def refresh_batch(conn: Connection, limit: int = BATCH) -> Refreshed:
     taken = conn.execute(
         text("""
             with due as materialized (
-                select mark_id, order_id from ops.dirty_orders order by mark_id limit :limit for update skip locked
+                select ctid, order_id, marked_at from ops.dirty_orders
+                order by mark_id limit :limit for update skip locked
             ), ours as materialized (
-                select order_id from (select distinct order_id from due) as orders
+                select * from (
+                    select order_id, array_agg(marked_at) as marked_at, array_agg(ctid) as marks
+                    from due group by order_id
+                ) as orders
                 where pg_try_advisory_xact_lock(hashtextextended(order_id::text, :key))
             ), deleted as (
-                delete from ops.dirty_orders using due
-                where dirty_orders.mark_id = due.mark_id and due.order_id in (select order_id from ours)
-                returning dirty_orders.order_id, dirty_orders.marked_at
+                delete from ops.dirty_orders where ctid = any(array(select unnest(marks) from ours))
             )
-            select order_id, array_agg(marked_at) as marked_at from deleted group by order_id
+            select order_id, marked_at from ours
         """),
         {"limit": limit, "key": REFRESH_LOCK},
     ).all()

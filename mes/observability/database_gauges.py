@@ -200,18 +200,22 @@ def _webhooks(conn: Connection) -> Samples:
 
 
 def _queues(conn: Connection) -> Samples:
-    """Reads waiting and running jobs, by procrastinate's index on them; a retried job waits since its turn came."""
+    """Reads waiting and running jobs, by procrastinate's index on them; a retried job waits since its turn came.
+
+    A job that prices several orders counts as that many.
+    """
     rows = conn.execute(
         text("""
             with live as materialized (
                 select id, queue_name, status, scheduled_at,
+                    coalesce(jsonb_array_length(args -> 'order_ids'), 1) as jobs,
                     status = 'todo' and coalesce(scheduled_at <= now(), true) as due
                 from procrastinate_jobs where status in ('todo', 'doing') order by id limit :counted
             ), queues as (
                 select queue_name,
-                    count(*) filter (where due) as waiting,
-                    count(*) filter (where status = 'todo' and not due) as scheduled,
-                    count(*) filter (where status = 'doing') as running,
+                    coalesce(sum(jobs) filter (where due), 0) as waiting,
+                    coalesce(sum(jobs) filter (where status = 'todo' and not due), 0) as scheduled,
+                    coalesce(sum(jobs) filter (where status = 'doing'), 0) as running,
                     min(id) filter (where due and scheduled_at is null) as oldest,
                     min(scheduled_at) filter (where due) as oldest_turn
                 from live group by queue_name

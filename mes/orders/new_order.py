@@ -46,6 +46,9 @@ Name = Annotated[
 ModelId = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
+_in_one_way = json.JSONEncoder(sort_keys=True).encode
+
+
 class NewCustomer(Part):
     """Who buys: the caller's own number for the customer; name and tier are kept as last said."""
 
@@ -99,4 +102,4 @@ class NewOrder(Part):
         """SHA-256 of what the order says, however it was written; lines may come in any order."""
         said = self.model_dump(mode="json", exclude_defaults=True)
         said["items"].sort(key=lambda item: item["line"])
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(_in_one_way(said).encode()).hexdigest()

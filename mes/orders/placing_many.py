@@ -1,23 +1,25 @@
 """Takes many new orders at once: each is taken or refused by itself, all that are taken by one statement."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import Connection, text
 
 from mes.callers.model import Caller
 from mes.clock import Clock, utc_now
 from mes.db import direct
 from mes.errors import MesError
-from mes.jobs.names import PRICE_ORDER, PRICING_QUEUE
+from mes.jobs.names import PRICE_ORDERS, PRICED_TOGETHER, PRICING_QUEUE
 from mes.orders import placing
 from mes.orders.new_order import NewOrder
 from mes.orders.placing import CLOCK_TOLERANCE, Added, ExternalIdTaken, Placed, PlacedInFuture
 
 # as `placing`'s statement for one; what it cannot decide by itself (an order of which the export is known, a customer
-# that somebody else is just writing, a quote) is left to that one
+# that somebody else is just writing, a quote) is left to that one.
+# `offset 0` makes each row look its own up: a plan that was made while the tables were small reads all of a caller's
+# orders for each group, and is kept until the next analyze (10 ms instead of 3.4 at 6,500 orders)
 _PLACE_MANY = text("""
 with told as materialized (
     select * from jsonb_to_recordset(cast(:orders as jsonb)) as told(
@@ -25,8 +27,11 @@ with told as materialized (
         placed_at timestamptz, due_at timestamptz, rush boolean, content_hash text, items jsonb, data jsonb
     )
 ), existing as materialized (
-    select told.nth, orders.order_id, orders.content_hash = told.content_hash as same
-    from told inner join ops.orders on orders.source = :caller and orders.external_id = told.external_id
+    select told.nth, own.order_id, own.content_hash = told.content_hash as same
+    from told cross join lateral (
+        select order_id, content_hash from ops.orders
+        where source = :caller and orders.external_id = told.external_id offset 0
+    ) as own
 ), item as materialized (
     select told.nth, item.* from told cross join lateral jsonb_to_recordset(told.items) as item(
         line integer, model_id text, material text, finish text, quantity integer, longest_side_mm numeric(12, 4),
@@ -39,11 +44,12 @@ with told as materialized (
     select nth from item left join usable using (model_id)
     group by nth having bool_and(usable.model_id is not null and item.quote_id is null)
 ), wanted as materialized (
-    select told.* from told inner join plain using (nth)
-    where not exists (select from existing where existing.nth = told.nth)
+    select told.* from told inner join plain using (nth) where told.nth <> all(array(select nth from existing))
 ), known_customer as materialized (
-    select customer_id, external_id, name, tier from ops.customers
-    where source = :caller and external_id in (select customer from wanted)
+    select own.* from (select distinct customer from wanted) as named cross join lateral (
+        select customer_id, external_id, name, tier from ops.customers
+        where source = :caller and external_id = named.customer offset 0
+    ) as own
 ), said as (
     select customer,
         (array_agg(customer_name order by nth desc) filter (where customer_name is not null))[1] as customer_name,
@@ -77,16 +83,17 @@ with told as materialized (
     order by wanted.nth
     on conflict (source, external_id) do nothing
     returning order_id, external_id, status, status_since, version, placed_at, created_at, changed_at, currency
+), new as materialized (
+    select order_id, nth, version, status, data from placed inner join wanted using (external_id)
 ), items as (
     insert into ops.order_items (
         order_id, line, model_id, material, finish, quantity, longest_side_mm, stones, engraving
     )
     select order_id, line, model_id, material, finish, quantity, longest_side_mm, stones, engraving
-    from placed inner join wanted using (external_id) inner join item using (nth)
+    from new inner join item using (nth)
 ), recorded as (
     insert into ops.order_events (order_id, sequence, type, occurred_at, system, actor, live, data)
-    select order_id, version, status::text, :now, :system, :actor, true, data
-    from placed inner join wanted using (external_id)
+    select order_id, version, status::text, :now, :system, :actor, true, data from new
 ), outgoing as (
     insert into ops.outbox (order_id, sequence, event)
     select order_id, version, ops.cloud_event(
@@ -94,9 +101,13 @@ with told as materialized (
     from placed
 ), job as (
     select procrastinate_defer_jobs_v1(array_agg(row(
-        :queue, :task, 0, 'order:' || order_id, null, jsonb_build_object('order_id', order_id), null
+        :queue, :task, 0, null, null, jsonb_build_object('order_ids', order_ids), null
     )::procrastinate_job_to_defer_v1)) as job_ids
-    from placed having count(*) > 0
+    from (
+        select jsonb_agg(order_id) as order_ids
+        from (select order_id, (row_number() over () - 1) / :together as part from placed) as parts group by part
+    ) as parts
+    having count(*) > 0
 )
 select
     told.nth, placed.order_id, placed.status_since, placed.placed_at, placed.created_at, placed.changed_at,
@@ -144,20 +155,21 @@ def _place(conn: Connection, caller: Caller, orders: Sequence[tuple[int, NewOrde
         conn,
         _PLACE_MANY,
         {
-            "orders": json.dumps([_told(nth, order, now) for nth, order in orders]),
+            "orders": to_json([_told(nth, order, now) for nth, order in orders]).decode(),
             "caller": caller.name,
             "usual_tier": caller.usual_tier,
             "system": caller.actor.system.value,
             "actor": caller.actor.name,
             "now": now,
             "queue": PRICING_QUEUE,
-            "task": PRICE_ORDER,
+            "task": PRICE_ORDERS,
+            "together": PRICED_TOGETHER,
         },
     )
 
 
 def _told(nth: int, order: NewOrder, now: datetime) -> dict[str, object]:
-    items = [item.model_dump(mode="json") for item in order.items]
+    items: list[dict[str, object]] = order.model_dump(mode="json", include={"items"})["items"]
     for item in items:
         item["stones"] = item["stones"] or None
     return {
@@ -166,8 +178,8 @@ def _told(nth: int, order: NewOrder, now: datetime) -> dict[str, object]:
         "customer": order.customer.external_id,
         "customer_name": order.customer.name,
         "tier": order.customer.tier,
-        "placed_at": (order.placed_at or now).isoformat(),
-        "due_at": order.due_at.isoformat() if order.due_at is not None else None,
+        "placed_at": order.placed_at or now,
+        "due_at": order.due_at,
         "rush": order.rush,
         "content_hash": order.content_hash,
         "items": items,

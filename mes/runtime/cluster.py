@@ -183,6 +183,8 @@ def server_command(home: Path, socket_folder: Path) -> list[str]:
         "max_wal_size": "4GB",
         "random_page_cost": 1.1,  # solid-state disks
         "jit": "off",  # our queries are short
+        # a plan that was made for a new, empty table is kept until the table is analyzed: not for a minute's orders
+        "autovacuum_naptime": "20s",
         "shared_preload_libraries": "pg_stat_statements",
         "track_io_timing": "on",
         "timezone": "UTC",

@@ -18,8 +18,10 @@ from mes.jobs import queue
 from mes.jobs.names import Priority
 from mes.models import measuring, pending, uploads
 from mes.models.store import ObjectStore
-from mes.orders import placing, repository
+from mes.observability.database_gauges import DatabaseGauges
+from mes.orders import placing, placing_many, repository
 from mes.orders.life import Status
+from mes.orders.placing import Placed
 from mes.people import users
 from mes.people.model import Role
 from tests.callers import SHOP, add_model, new_order
@@ -152,6 +154,25 @@ def test_an_order_that_cannot_be_priced_is_held_and_others_go_on(marts_engine: E
         _eventually(lambda: _events(marts_engine, poison) == ["SUBMITTED", "held"])
     with marts_engine.begin() as conn:
         assert "could not be computed" in (repository.get(conn, poison).hold_reason or "")
+
+
+def test_orders_that_came_together_are_priced_by_few_jobs_though_one_of_them_cannot_be(
+    marts_engine: Engine, tmp_path: Path
+) -> None:
+    with marts_engine.begin() as conn:
+        add_model(conn)
+        together = placing_many.place_many(conn, SHOP, [new_order(f"B-{number}") for number in range(25)])
+        poison = next(placed.order_id for placed in together if isinstance(placed, Placed))
+        conn.execute(text("update ops.order_items set engraving = '[]' where order_id = :id"), {"id": poison})
+        jobs = conn.execute(text("select jsonb_array_length(args -> 'order_ids') from procrastinate_jobs order by id"))
+        assert sorted(jobs.scalars()) == [5, 10, 10]
+    url = marts_engine.url.render_as_string(hide_password=False)
+    samples = [sample for family in DatabaseGauges(url).collect() for sample in family.samples]
+    queued = {tuple(sample.labels.values()): sample.value for sample in samples if sample.name == "mes_queue_jobs"}
+    assert queued["pricing", "waiting"] == 25
+    with running_worker(url, tmp_path, "pricing"):
+        _eventually(lambda: _priced(marts_engine) == 24)
+        _eventually(lambda: _events(marts_engine, poison) == ["SUBMITTED", "held"])
 
 
 def test_a_role_goes_on_however_often_it_failed() -> None:
