@@ -15,7 +15,7 @@ import structlog
 from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision, RetryStrategy
 from procrastinate.exceptions import ConnectorException, ProcrastinateException
 from procrastinate.jobs import Job
-from sqlalchemy import Connection
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from ingest import measuring
@@ -84,8 +84,8 @@ def price_order(context: JobContext, order_id: str) -> None:
     """
     database, order = _bench(context).database, UUID(order_id)
     try:
-        with _timed(context, PRICE_ORDER, order_id=order_id), database.begin() as conn:
-            _price(conn, [order])
+        with _timed(context, PRICE_ORDER, order_id=order_id):
+            _price(database, [order])
     except OperationalError:  # the database is away: no fault of the order
         raise
     except Exception as error:
@@ -101,8 +101,8 @@ def price_orders(context: JobContext, order_ids: list[str]) -> None:
     """Price orders that came together, all of it at once; when one of them is at fault, each gets a job of its own."""
     database, orders = _bench(context).database, [UUID(order_id) for order_id in order_ids]
     try:
-        with _timed(context, PRICE_ORDERS, orders=str(len(orders))), database.begin() as conn:
-            _price(conn, orders)
+        with _timed(context, PRICE_ORDERS, orders=str(len(orders))):
+            _price(database, orders)
     except OperationalError:
         raise
     except Exception as error:  # noqa: BLE001 - the order that is at fault says it again, in its own job
@@ -112,10 +112,12 @@ def price_orders(context: JobContext, order_ids: list[str]) -> None:
                 waiting.price_order(conn, order)
 
 
-def _price(conn: Connection, orders: Sequence[UUID]) -> None:
-    order_quotes.quote_items(conn, orders)
-    sharing.share_out(conn, orders)
-    refresher.refresh_now(conn, orders)
+def _price(database: Engine, orders: Sequence[UUID]) -> None:
+    with database.begin() as conn:
+        quoted = order_quotes.quote_items(conn, orders)
+        sharing.share_out(conn, orders)
+        refresher.refresh_now(conn, orders)
+    metrics.observe_pricing(quoted.waits_s)
 
 
 def price_quote(context: JobContext, quote_id: str) -> None:

@@ -31,7 +31,7 @@ from mes.events.relay import Relay
 from mes.events.webhooks.calling import Calls
 from mes.events.webhooks.fanout import WebhookFanout
 from mes.events.webhooks.sending import Sender
-from mes.observability import health, logs
+from mes.observability import health, logs, surroundings
 from mes.observability.database_gauges import DatabaseGauges
 from mes.observability.health import Heartbeat, Readiness
 
@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())
     database = engine.connect(settings.database_url, application="mes-worker", pool_size=_CONNECTIONS)
+    surroundings.watch(settings)
     if "pricing" in names:
         from ingest import pricing  # noqa: PLC0415 - as in `_roles`
 

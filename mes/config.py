@@ -76,6 +76,17 @@ class Settings(BaseSettings):
         description="Port of a worker's health and metrics; further workers on one machine take the next free ones.",
     )
     host: str = Field(default="127.0.0.1", description="Address that the web processes listen on.")
+    certificates: str | None = Field(
+        default=None,
+        description="PEM files whose end API and workers tell in their metrics, separated by commas, such as that of "
+        "the proxy before the API.",
+    )
+    prometheus_port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        default=9090, description="Port of Prometheus, with `mes up --observability`."
+    )
+    alertmanager_port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        default=9093, description="Port of Alertmanager, with `mes up --observability`."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
     lease_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = Field(
         default=30.0,

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing: `run` for the system itself, `test` for what tests need: a browser,
-# another program's measures of meshes, the message broker that shop and CRM have, and a compiler for what sets a
-# program's clock wrong.
+# another program's measures of meshes, the message broker that shop and CRM have, the programs that alerts run in, and a
+# compiler for what sets a program's clock wrong.
 set -euo pipefail
 
 usage() {
@@ -26,6 +26,8 @@ missing() {
         test)
             has_browser || echo chromium fonts-liberation
             command -v admesh >/dev/null || echo admesh
+            command -v prometheus >/dev/null && command -v promtool >/dev/null || echo prometheus
+            command -v prometheus-alertmanager >/dev/null || echo prometheus-alertmanager
             [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || echo rabbitmq-server
             command -v cc >/dev/null || echo gcc libc6-dev
             ;;

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import uvicorn
 
 from mes import config
-from mes.observability import logs
+from mes.observability import logs, surroundings
 
 _KEEP_ALIVE_S = 75  # longer than proxies keep theirs, so that none sends into a connection that we just closed
 _GRACE_S = 5  # the supervisor kills after six
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=settings.api_port, help="port to listen on (default: %(default)s)")
     chosen = parser.parse_args(arguments)
     logs.configure("api", settings.log_level)
+    surroundings.watch(settings)
     # a quote prices a handful of rows: more threads take longer to wake than to do it (4.9 ms in place of 3.1)
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from ingest.api import app  # noqa: PLC0415 - polars reads its variable when it is imported

@@ -161,6 +161,12 @@ orders = Table(
         postgresql_where=text(f"not overdue and {OPEN_PREDICATE.text}"),
     ),
     Index("ix_orders_placed_week_day", *_week_and_day("placed_at")),
+    Index(
+        "ix_orders_open_status_since",
+        "status",
+        "status_since",
+        postgresql_where=text(f"held_since is null and {OPEN_PREDICATE.text}"),
+    ),
     schema=OPS,
     postgresql_with=LARGE_VACUUM,
 )
@@ -924,6 +930,15 @@ def _exported_orders(name: str) -> Table:
 
 shop_orders = _exported_orders("shop_orders")
 crm_orders = _exported_orders("crm_orders")
+
+feed_loads = Table(
+    "feed_loads",
+    metadata,
+    Column("feed", Text, primary_key=True),
+    Column("loaded_at", TIME, nullable=False, comment="When its files were last read, whether or not they had news."),
+    Column("rows", BigInteger, nullable=False, comment="Good rows that they had then."),
+    schema=OPS,
+)
 
 model_files = Table(
     "model_files",

@@ -100,6 +100,7 @@ def load(
         # no file at all is more likely a wrong place than a feed without faults
         if files:
             quarantine.replace(conn, feed, quarantine.Stage.READ, faults)
+            _note_load(conn, feed, good.height)
         kept.result()
     return Landed(
         files=files,
@@ -111,6 +112,16 @@ def load(
         ignored_files=folder.ignored(feed),
         months={str(row[0]): row[1] for row in asked.group_by("month").len().sort("month").iter_rows()},
         profile=profiled.result(),
+    )
+
+
+def _note_load(conn: Connection, feed: Feed, rows: int) -> None:
+    conn.execute(
+        text("""
+            insert into ops.feed_loads (feed, loaded_at, rows) values (:feed, clock_timestamp(), :rows)
+            on conflict (feed) do update set loaded_at = excluded.loaded_at, rows = excluded.rows
+        """),
+        {"feed": feed.name, "rows": rows},
     )
 
 

@@ -5,8 +5,7 @@ numbers: take `max`, never `sum`, over workers.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 from prometheus_client import Metric
@@ -16,7 +15,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from mes.lists import counts
-from mes.observability import probe
+from mes.observability import postgres_gauges, probe
+from mes.observability.gauge_groups import COUNTED, Gauge, Group, Labels, Samples, age
 from mes.observability.time_limit import TimeLimited
 from mes.orders.life import OPEN_STATUSES
 
@@ -27,30 +27,7 @@ LIMIT_S = 2.5
 QUESTION_TIMEOUT_MS = 400
 # two Prometheus servers that ask at the same time cost one look
 KEPT_S = 2.0
-# beyond it a backlog is long, however long; counting on would cost what the workers need
-COUNTED = 100_000
 _UNREADABLE = (UndefinedTable, UndefinedColumn, InvalidSchemaName, QueryCanceled)
-
-Labels = tuple[str, ...]
-Samples = Sequence[tuple[str, Labels, float]]
-
-
-@dataclass(frozen=True)
-class Gauge:
-    """A gauge as Prometheus knows it."""
-
-    name: str
-    meaning: str
-    labels: Labels = ()
-
-
-@dataclass(frozen=True)
-class Group:
-    """Gauges that one question answers; `ask` gives samples as (gauge, label values, value)."""
-
-    name: str
-    gauges: tuple[Gauge, ...]
-    ask: Callable[[Connection], Samples]
 
 
 def _orders(conn: Connection) -> Samples:
@@ -67,6 +44,28 @@ def _orders(conn: Connection) -> Samples:
         for status in OPEN_STATUSES
         for gauge, numbers in by_status.items()
     ]
+
+
+def _longest_in_status(conn: Connection) -> Samples:
+    """The first of each status by the index on open orders that nobody holds."""
+    rows = conn.execute(
+        text("""
+            select statuses.status, extract(epoch from now() - first.status_since) as oldest_s
+            from unnest(cast(:statuses as ops.order_status[])) as statuses (status) left join lateral (
+                select status_since from ops.orders
+                where orders.status = statuses.status and held_since is null
+                    and orders.status not in ('SHIPPED', 'CLOSED', 'CANCELLED')
+                order by status_since limit 1
+            ) as first on true
+        """),
+        {"statuses": [status.value for status in OPEN_STATUSES]},
+    ).all()
+    return [("mes_orders_oldest_in_status_seconds", (row.status,), age(row.oldest_s)) for row in rows]
+
+
+def _feeds(conn: Connection) -> Samples:
+    rows = conn.execute(text("select feed, extract(epoch from now() - loaded_at) as age_s from ops.feed_loads")).all()
+    return [("mes_feed_last_load_age_seconds", (row.feed,), age(row.age_s)) for row in rows]
 
 
 def _leases(conn: Connection) -> Samples:
@@ -96,7 +95,7 @@ def _refresh(conn: Connection) -> Samples:
     ).one()
     return [
         ("mes_refresh_marks_waiting", (), float(row.waiting)),
-        ("mes_refresh_oldest_mark_age_seconds", (), _age(row.oldest_s)),
+        ("mes_refresh_oldest_mark_age_seconds", (), age(row.oldest_s)),
     ]
 
 
@@ -131,9 +130,9 @@ def _outbox(conn: Connection) -> Samples:
     ).all()
     return [
         ("mes_outbox_events_waiting", (), float(row.waiting)),
-        ("mes_outbox_oldest_age_seconds", (), _age(row.oldest_s)),
+        ("mes_outbox_oldest_age_seconds", (), age(row.oldest_s)),
         *(("mes_carrier_events_waiting", (carrier.name,), float(carrier.behind)) for carrier in carriers),
-        *(("mes_carrier_oldest_age_seconds", (carrier.name,), _age(carrier.oldest_s)) for carrier in carriers),
+        *(("mes_carrier_oldest_age_seconds", (carrier.name,), age(carrier.oldest_s)) for carrier in carriers),
     ]
 
 
@@ -167,9 +166,9 @@ def _inbox(conn: Connection) -> Samples:
     ).one()
     return [
         ("mes_inbox_due_orders", (), float(row.due)),
-        ("mes_inbox_oldest_due_age_seconds", (), _age(row.due_s)),
+        ("mes_inbox_oldest_due_age_seconds", (), age(row.due_s)),
         ("mes_inbox_gaps", (), float(row.gaps)),
-        ("mes_inbox_oldest_gap_age_seconds", (), _age(row.gap_s)),
+        ("mes_inbox_oldest_gap_age_seconds", (), age(row.gap_s)),
         ("mes_inbox_parked_orders", (), float(row.parked)),
         ("mes_inbox_unreadable_messages", (), float(row.unreadable)),
     ]
@@ -194,7 +193,7 @@ def _webhooks(conn: Connection) -> Samples:
     ).one()
     return [
         ("mes_webhook_calls_due", (), float(row.due)),
-        ("mes_webhook_oldest_due_age_seconds", (), _age(row.oldest_s)),
+        ("mes_webhook_oldest_due_age_seconds", (), age(row.oldest_s)),
         ("mes_webhooks_disabled", (), float(row.disabled)),
     ]
 
@@ -235,7 +234,7 @@ def _queues(conn: Connection) -> Samples:
             ("mes_queue_jobs", (row.queue_name, "waiting"), float(row.waiting)),
             ("mes_queue_jobs", (row.queue_name, "scheduled"), float(row.scheduled)),
             ("mes_queue_jobs", (row.queue_name, "running"), float(row.running)),
-            ("mes_queue_oldest_job_age_seconds", (row.queue_name,), _age(row.oldest_s)),
+            ("mes_queue_oldest_job_age_seconds", (row.queue_name,), age(row.oldest_s)),
         )
     ]
 
@@ -277,13 +276,13 @@ def _drift(conn: Connection) -> Samples:
     ).all()
     oldest = {run.system: 0.0 for run in runs}
     for row in rows:
-        oldest[row.system] = max(oldest.get(row.system, 0.0), _age(row.oldest_s))
+        oldest[row.system] = max(oldest.get(row.system, 0.0), age(row.oldest_s))
     return [
         *(("mes_drift_open", (row.system, row.kind), float(row.differences)) for row in rows),
         *(("mes_drift_oldest_age_seconds", (system,), age) for system, age in oldest.items()),
         *(("mes_reconciliation_failed", (run.system,), float(run.state == "failed")) for run in runs),
         *(
-            ("mes_reconciliation_last_success_age_seconds", (run.system,), _age(run.done_s))
+            ("mes_reconciliation_last_success_age_seconds", (run.system,), age(run.done_s))
             for run in runs
             if run.done_s is not None
         ),
@@ -300,6 +299,22 @@ GROUPS = (
             Gauge("mes_orders_unassigned", "Open orders that no operator has.", ("status",)),
         ),
         _orders,
+    ),
+    Group(
+        "statuses",
+        (
+            Gauge(
+                "mes_orders_oldest_in_status_seconds",
+                "How long the order that has been in this status longest has been in it; held ones do not count.",
+                ("status",),
+            ),
+        ),
+        _longest_in_status,
+    ),
+    Group(
+        "feeds",
+        (Gauge("mes_feed_last_load_age_seconds", "How long ago a feed was last loaded.", ("feed",)),),
+        _feeds,
     ),
     Group(
         "leases",
@@ -390,6 +405,7 @@ GROUPS = (
         ),
         _drift,
     ),
+    *postgres_gauges.GROUPS,
 )
 _UP = Gauge("mes_database_up", "Whether the database answered in time; if 0, the gauges below are missing.")
 _GROUP_UP = Gauge(
@@ -451,8 +467,3 @@ def _families(samples: Samples) -> Sequence[Metric]:
     for name, labels, value in samples:
         families[name].add_metric(labels, value)
     return tuple(families.values())
-
-
-def _age(seconds: object) -> float:
-    """None, where nothing waits, is 0; so is an age below it, when the transaction's clock was ahead."""
-    return max(float(str(seconds)), 0.0) if seconds is not None else 0.0

@@ -56,6 +56,12 @@ _job_duration = Histogram(
     registry=REGISTRY,
 )
 _jobs_in_progress = Gauge("mes_jobs_in_progress", "Jobs that this process runs now.", ["task"], registry=REGISTRY)
+_pricing_wait = Histogram(
+    "mes_pricing_wait_seconds",
+    "Time from an order's submission to its price.",
+    buckets=_LAG_BUCKETS_S,
+    registry=REGISTRY,
+)
 _refreshed = Counter(
     "mes_refresh_orders_total", "Changed orders that were merged into the order list.", registry=REGISTRY
 )
@@ -178,6 +184,12 @@ def observe_job(task: str, outcome: JobOutcome, seconds: float) -> None:
     _job_duration.labels(task, outcome.value).observe(seconds)
 
 
+def observe_pricing(waits_s: Iterable[float]) -> None:
+    """Count orders that have got their price: for each, the seconds since it was submitted."""
+    for wait_s in waits_s:
+        _pricing_wait.observe(max(wait_s, 0.0))
+
+
 def observe_refresh(orders: int, seconds: float, lags_s: Iterable[float] = ()) -> None:
     """Count a batch of the refresher: orders merged, time taken, and for each mark the seconds since it was made."""
     _refreshed.inc(orders)
@@ -223,6 +235,11 @@ def observe_read(reason: ReadReason) -> None:
 def observe_replica_lag(seconds: float) -> None:
     """Note how far the replica is behind at most."""
     _replica_lag.set(seconds)
+
+
+def watch(collector: Collector) -> None:
+    """Export what else this process can tell, such as how full its disk is."""
+    REGISTRY.register(collector)
 
 
 def exposition(accept: str | None = None, *others: Collector) -> tuple[bytes, str]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import structlog
 from mes import config
 from mes.config import Settings
 from mes.errors import MesError
-from mes.runtime import bus_server, embedded, leash, paths, ports, programs, run_marker, run_state, watchdog
+from mes.runtime import alerting, bus_server, embedded, leash, paths, ports, programs, run_marker, run_state, watchdog
 from mes.runtime.embedded import EmbeddedPostgres
 from mes.runtime.environment import environment, prepare_dagster_home
 from mes.runtime.location import Database
@@ -43,22 +43,27 @@ class Addresses:
     dagster: str
     worker: str
     bus: str
+    prometheus: str | None = None
+    alertmanager: str | None = None
     notes: tuple[str, ...] = ()
 
 
-def up(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
-    """Bring everything up and keep it running until SIGINT or SIGTERM.
+def up(settings: Settings, on_ready: Callable[[Addresses], None], *, observability: bool = False) -> None:
+    """Bring everything up and keep it running until SIGINT or SIGTERM; with `observability`, Prometheus too.
 
     Raises:
         AlreadyRunning: it runs from this home already.
+        AlertingMissing: Prometheus or Alertmanager is asked for and not installed.
         MesError: the database, a migration, the read models or a process failed.
     """
     if (state := run_state.running(settings.home)) is not None:
         raise run_state.AlreadyRunning(state)
     paths.require_repository()
+    if observability:
+        alerting.require()
     with embedded.database(settings) as database:
         prepare(settings, database)
-        serve(settings, database, on_ready)
+        serve(settings, database, on_ready, observability=observability)
 
 
 def prepare(settings: Settings, database: Database) -> None:
@@ -74,7 +79,11 @@ def prepare(settings: Settings, database: Database) -> None:
 
 
 def serve(
-    settings: Settings, database: Database, on_ready: Callable[[Addresses], None] = lambda _addresses: None
+    settings: Settings,
+    database: Database,
+    on_ready: Callable[[Addresses], None] = lambda _addresses: None,
+    *,
+    observability: bool = False,
 ) -> None:
     """Supervise bus, API, worker, console and Dagster on a prepared database until SIGINT or SIGTERM.
 
@@ -86,7 +95,7 @@ def serve(
         PostgresFailed: the embedded server is gone and cannot be started again.
     """
     root = paths.require_repository()
-    addresses, specs = plan(settings, database)
+    addresses, specs = plan(settings, database, observability=observability)
     supervisor: Supervisor
 
     def ready() -> None:
@@ -102,10 +111,11 @@ def serve(
         supervisor.run()
 
 
-def plan(settings: Settings, database: Database) -> tuple[Addresses, list[ProcessSpec]]:
+def plan(settings: Settings, database: Database, *, observability: bool = False) -> tuple[Addresses, list[ProcessSpec]]:
     """The processes to run, with ports that are free, and where they will listen.
 
     Raises:
+        AlertingMissing: Prometheus or Alertmanager is asked for and not installed.
         NoFreePort: there is no free port on `settings.host`.
     """
     wanted = {
@@ -114,6 +124,11 @@ def plan(settings: Settings, database: Database) -> tuple[Addresses, list[Proces
         "dagster": settings.dagster_port,
         "worker": settings.worker_port,
         **({"nats": settings.nats_port} if settings.nats_url is None else {}),
+        **(
+            {"prometheus": settings.prometheus_port, "alertmanager": settings.alertmanager_port}
+            if observability
+            else {}
+        ),
     }
     chosen: dict[str, int] = {}
     for name, port in wanted.items():
@@ -125,14 +140,24 @@ def plan(settings: Settings, database: Database) -> tuple[Addresses, list[Proces
     )
     env = environment(settings, database, bus_url)
     bus = [] if settings.nats_url is not None else [_bus(settings.home, bus_url)]
+    watching = _alerting(settings, chosen, urls) if observability else []
     return Addresses(**urls, bus=bus_server.shown(bus_url), notes=notes), [
         *bus,
         *_specs(settings.host, chosen, urls, env),
+        *watching,
     ]
 
 
 def _bus(home: Path, url: str) -> ProcessSpec:
     return ProcessSpec("nats", bus_server.command(home), ready=lambda: bus_server.answers(url))
+
+
+def _alerting(settings: Settings, port: Mapping[str, int], url: Mapping[str, str]) -> list[ProcessSpec]:
+    commands = alerting.prepare(settings.home, settings.host, port, {name: url[name] for name in alerting.SCRAPED})
+    return [
+        ProcessSpec("alertmanager", commands.alertmanager, ready_url=f"{url['alertmanager']}/-/ready"),
+        ProcessSpec("prometheus", commands.prometheus, ready_url=f"{url['prometheus']}/-/ready"),
+    ]
 
 
 def _specs(host: str, port: dict[str, int], url: dict[str, str], env: dict[str, str]) -> list[ProcessSpec]:

@@ -36,12 +36,16 @@ _UNTOLD = {Status.INITIATED, Status.SUBMITTED}  # nobody was told a price yet
 
 @dataclass(frozen=True)
 class Quoted:
-    """What one pass did: quotes made, orders that moved on or were held, and items without a price by problem."""
+    """What one pass did: quotes made, orders that moved on or were held, and items without a price by problem.
+
+    `waits_s`: for each order that moved on, seconds from its submission to its price.
+    """
 
     quotes: int
     priced_orders: int
     held_orders: int
     problems: dict[str, int]
+    waits_s: Sequence[float] = ()
 
 
 @dataclass
@@ -51,6 +55,14 @@ class _Done:
     lines: dict[UUID, list[int]] = field(default_factory=lambda: defaultdict(list))
     problems: dict[doubts.Item, str] = field(default_factory=dict)
     quotes: int = 0
+
+
+@dataclass
+class _Outcome:
+    """For each order that got its price, how long it waited; and how many are held."""
+
+    waits_s: list[float] = field(default_factory=list)
+    held: int = 0
 
 
 def quote_items(
@@ -77,10 +89,11 @@ def quote_items(
     done = _price(conn, _unpriced(conn, ours, finished_too=order_ids is None), progress)
     # nothing is decided a second time about an order whose price was told and that got no new one
     undecided = [order_id for order_id, status in ours.items() if order_id in done.lines or status in _UNTOLD]
-    outcomes = {"priced": 0, "held": 0}
+    outcome = _Outcome()
     for start in range(0, len(undecided), ORDERS_AT_ONCE):
-        _conclude(conn, undecided[start : start + ORDERS_AT_ONCE], done, outcomes, clock)
-    return Quoted(done.quotes, outcomes["priced"], outcomes["held"], dict(Counter(done.problems.values())))
+        _conclude(conn, undecided[start : start + ORDERS_AT_ONCE], done, outcome, clock)
+    problems = dict(Counter(done.problems.values()))
+    return Quoted(done.quotes, len(outcome.waits_s), outcome.held, problems, outcome.waits_s)
 
 
 def _price(conn: Connection, inputs: pl.DataFrame, progress: Callable[[int], None]) -> _Done:
@@ -129,7 +142,7 @@ def _conclude(
     conn: Connection,
     open_orders: Sequence[UUID],
     done: _Done,
-    outcomes: dict[str, int],
+    outcome: _Outcome,
     clock: Clock,
 ) -> None:
     """Move or hold the open orders that were looked at; one by one, since each is a decision with its event."""
@@ -138,13 +151,13 @@ def _conclude(
         total, was = _totals(conn, order_id, done.lines.get(order_id, ()))
         order = _tell_of_move(conn, repository.lock(conn, order_id), was, total, clock)
         if total is not None and order.status is Status.SUBMITTED and not order.held:
-            told = {"total": {"from": None, "to": str(total)}}
+            told, submitted_at = {"total": {"from": None, "to": str(total)}}, order.status_since
             order = service.transition(conn, order_id, Status.PRICE_CALCULATED, PRICER, data=told, clock=clock)
-            outcomes["priced"] += 1
+            outcome.waits_s.append((order.status_since - submitted_at).total_seconds())
             log.info("order priced", order_id=str(order_id), total=str(total), version=order.version)
         if order_id in reasons and not order.held:
             service.hold(conn, order_id, PRICER, reasons[order_id], clock=clock)
-            outcomes["held"] += 1
+            outcome.held += 1
             log.info("order held", order_id=str(order_id), reason=reasons[order_id])
 
 

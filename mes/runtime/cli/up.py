@@ -1,6 +1,6 @@
 """`mes up`: everything on this machine, from one command."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,12 @@ def register(app: typer.Typer) -> None:
     app.command()(up)
 
 
-def up() -> None:
+def up(
+    *,
+    observability: Annotated[
+        bool, typer.Option("--observability", help="Run Prometheus and Alertmanager too, with all alerts.")
+    ] = False,
+) -> None:
     """Start the database, the bus, the API, a worker, the console and Dagster; Ctrl-C stops them."""
     from mes import config  # noqa: PLC0415
     from mes.observability import logs  # noqa: PLC0415
@@ -26,7 +31,7 @@ def up() -> None:
     logs.configure_cli(settings.log_level)
     logs.keep(settings.home / "logs" / "up.jsonl", "up", MAX_BYTES, BACKUPS)
     try:
-        system.up(settings, show)
+        system.up(settings, show, observability=observability)
     except run_state.AlreadyRunning as error:
         show_running(error.state)
 
@@ -43,6 +48,9 @@ def show(addresses: "Addresses") -> None:
     table.add_row("Dagster", addresses.dagster)
     table.add_row("worker", f"{addresses.worker} (health, metrics)")
     table.add_row("Dagster daemon", "-")
+    if addresses.prometheus and addresses.alertmanager:
+        table.add_row("Prometheus", addresses.prometheus)
+        table.add_row("Alertmanager", addresses.alertmanager)
     Console().print(table)
     for note in addresses.notes:
         typer.echo(note)
