@@ -33,6 +33,9 @@ from mes.lists.quarantine import Page as FindingsPage
 from mes.models import picture_marks
 from mes.models.picture_view import UnknownView
 from mes.models.store import ObjectStore
+from mes.observability import conditions
+from mes.observability.conditions import Sample, Urgency, Wrong
+from mes.observability.database_gauges import DatabaseGauges
 from mes.orders.life import FINISHED_STATUSES, OPEN_STATUSES, EventType, Move, Status
 from mes.orders.model import Event, Order
 from mes.people import users
@@ -86,14 +89,17 @@ __all__ = [
     "RejectedMessage",
     "Remedy",
     "Row",
+    "Sample",
     "Scope",
     "Severity",
     "Status",
     "Trouble",
     "Turn",
+    "Urgency",
     "Waiting",
     "Webhook",
     "Week",
+    "Wrong",
     "again_on_primary",
 ]
 
@@ -151,6 +157,25 @@ def _reads() -> reads.Reads:
     url = settings.database_read_url
     replica = reads.connect(url, application="mes-console", pool_size=_POOL) if url is not None else None
     return reads.Reads(engine(), replica, lag_max_s=settings.read_lag_max_s)
+
+
+@st.cache_resource
+def _gauges() -> DatabaseGauges:
+    """Asks for itself, and only so long: it answers while the console's own connections wait."""
+    url = config.load().database_url
+    if url is None:
+        raise NoDatabase
+    return DatabaseGauges(url)
+
+
+def system_health() -> tuple[Sequence[Sample], Sequence[Wrong]]:
+    """The numbers of the whole system, and what is wrong by them.
+
+    Raises:
+        NoDatabase: none is configured.
+    """
+    found = conditions.samples(_gauges())
+    return found, conditions.wrong(found)
 
 
 @contextmanager

@@ -37,13 +37,14 @@ THROUGHPUT = Route("throughput", "Throughput", "monitoring")
 QUARANTINE = Route("quarantine", "Quarantine", "report")
 MESSAGES = Route("messages", "Messages", "mark_email_unread")
 DRIFT = Route("drift", "Drift", "compare_arrows")
+SYSTEM = Route("system", "System", "monitor_heart")
 
 _ORDER, _CUSTOMER = "order", "customer"
 
 
 def pages() -> list[StreamlitPage]:
     """All pages, in the order of the navigation; an order's page is the list's with `?order=<id>` in its address."""
-    return [route.page() for route in (ORDERS, THROUGHPUT, QUARANTINE, MESSAGES, DRIFT)]
+    return [route.page() for route in (ORDERS, THROUGHPUT, QUARANTINE, MESSAGES, DRIFT, SYSTEM)]
 
 
 def order_in_address() -> str | None:

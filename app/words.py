@@ -264,6 +264,11 @@ def moment(at: datetime | None) -> str:
     return f"{at:%-d %b %Y, %H:%M} UTC" if at is not None else "\N{EN DASH}"
 
 
+def lasting(seconds: float) -> str:
+    """`12 s`, `5 min`, `3 h` or `2 days`."""
+    return f"{seconds:.0f} s" if seconds < 2 * 60 else _span(timedelta(seconds=seconds))
+
+
 def money(amount: Decimal | None, currency: str) -> str:
     """`$1,234.50`, or `not priced yet`."""
     if amount is None:

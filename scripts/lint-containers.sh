@@ -8,4 +8,6 @@ hadolint Dockerfile
 shellcheck .ci/run scripts/*.sh deploy/*.sh
 actionlint .github/workflows/*.yml
 zizmor --offline --quiet --no-progress --persona auditor --strict-collection .github
-POSTGRES_PASSWORD=any NATS_PASSWORD=any docker-compose --env-file /dev/null --file deploy/compose.yaml config --quiet
+export POSTGRES_PASSWORD=any NATS_PASSWORD=any GRAFANA_PASSWORD=any
+docker-compose --env-file /dev/null --file deploy/compose.yaml config --quiet
+docker-compose --env-file /dev/null --file deploy/compose.yaml --file deploy/observability.yaml config --quiet

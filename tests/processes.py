@@ -30,10 +30,10 @@ class Program:
 
 @contextmanager
 def running(
-    argv: Sequence[str], database_url: str, home: Path, *, port: int | None = None, **changes: str
+    argv: Sequence[str], database_url: str, home: Path, *, port: int | str | None = None, **changes: str
 ) -> Iterator[Program]:
     """A program of the system, ready; `{port}` in its arguments and in `changes` becomes `port`, or a free one."""
-    port = port or free_port()
+    port = int(port or free_port())
     home.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "MES_DATABASE_URL": libpq_url(database_url), "MES_HOME": str(home)}
     environment |= {name: value.format(port=port) for name, value in changes.items()}

@@ -1,8 +1,10 @@
 """The right alert comes when something breaks and goes when it is mended, in the real Prometheus and Alertmanager."""
 
+import json
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +36,8 @@ RULES = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
 RUNBOOKS = (ROOT / "docs/runbooks.md").read_text()
 SOON_S = 120.0
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
+# of every process, by Prometheus's client
+_OF_A_PROCESS = {"process_start_time_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes"}
 # of Prometheus itself, of its client, and of a rule's own making
 _NOT_OURS = re.compile(r"^(up|process_start_time_seconds|mes:.*|ALERTS.*)$")
 
@@ -91,6 +95,30 @@ def test_rules_ask_for_what_we_export() -> None:
     recorded = {rule["record"] for rule in _rules() if "record" in rule}
     assert {name for name in asked if not _NOT_OURS.match(name)} - _known() == set()
     assert {name for name in asked if name.startswith("mes:")} - recorded == set()
+
+
+def _dashboards() -> list[str]:
+    """All that they ask."""
+    pages = [json.loads(file.read_text()) for file in sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))]
+    return [target["expr"] for page in pages for panel in page["panels"] for target in panel.get("targets", ())]
+
+
+def test_dashboards_are_as_their_definition_makes_them_and_ask_for_what_we_export() -> None:
+    subprocess.run([sys.executable, "scripts/dashboards.py", "--check"], cwd=ROOT, check=True)
+    asked = {name for expression in _dashboards() for name in _named_in(expression)}
+    recorded = {rule["record"] for rule in _rules() if "record" in rule}
+    assert len(_dashboards()) > 80
+    assert asked - _known() - recorded - _OF_A_PROCESS == set()
+
+
+@needs_prometheus
+def test_dashboards_ask_in_prometheus_language(tmp_path: Path) -> None:
+    asked = [expression.replace("$__rate_interval", "5m") for expression in _dashboards()]
+    rules = [{"record": f"asked:{nth}", "expr": expression} for nth, expression in enumerate(asked)]
+    file = tmp_path / "asked.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}))
+    done = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_cause_is_tried() -> None:
