@@ -564,6 +564,11 @@ inbox_orders = Table(
         Integer,
         comment="Version of the order that its next event waits to change; 0 while there is no such order.",
     ),
+    Column(
+        "wakes_at",
+        ARRAY(ORDER_STATUS),
+        comment="Statuses of the order that it waits for; null: any change of it.",
+    ),
     Column("gap_since", TIME, comment="Since when the next event is missing."),
     Column("fetched_at", TIME, comment="When it was last asked for again."),
     Column("parked_at", TIME),

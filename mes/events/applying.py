@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from mes.db import query
 from mes.events.inbox import Key
-from mes.events.judging import Judgement, Standing, Verdict, judge
+from mes.events.judging import Judgement, Standing, Verdict, judge, judged_again_at
 from mes.orders import service
 from mes.orders.life import Status, System
 from mes.orders.model import Actor, Told
@@ -46,7 +46,8 @@ def look(conn: Connection, limit: int = BATCH) -> Looked:
     conn.execute(text("set local lock_timeout = '1s'"))  # an import may hold an order for longer: it is looked at later
     rows = conn.execute(
         text("""
-            select sender, source, external_id, next_sequence, attempts, gap_since, fetched_at, parked_at, parked_reason
+            select sender, source, external_id, next_sequence, attempts, gap_since, fetched_at, parked_at,
+                parked_reason, clock_timestamp() as looked_at
             from ops.inbox_orders where due_at <= clock_timestamp()
             order by due_at limit :limit for update skip locked
         """),
@@ -82,12 +83,13 @@ class _Look:
         self._parked: tuple[datetime, str] | None = (row.parked_at, row.parked_reason) if row.parked_at else None
         self._due_at: datetime | None = None
         self._waits = False
+        self._wakes_at: frozenset[Status] | None = frozenset()
         self._order_id: UUID | None = None
         self._version = 0
         self._order: Standing | None = None
         self._read_order()
         self._events: list[Row[Any]] = []
-        self._now: datetime = conn.execute(text("select clock_timestamp()")).scalar_one()
+        self._now: datetime = row.looked_at
 
     def go_on(self) -> None:
         """Apply what can be applied, and note what is waited for."""
@@ -157,7 +159,7 @@ class _Look:
             self._park(event, judgement)
             return False
         if judgement.verdict is Verdict.WAIT:
-            self._waits = True
+            self._wait_for(judged_again_at(self._sender, event.type, self._order))
             self._decide(event, "waiting", f"waits: {judgement.reason}")
             return False
         self._settle(event, judgement)
@@ -230,7 +232,12 @@ class _Look:
                     since=self._gap_since.isoformat(),
                 )
         self._look_again(ask_at)
-        self._waits = True  # the feed may bring it, which changes the order
+        self._wait_for(None)  # the feed may bring it, which changes the order
+
+    def _wait_for(self, statuses: frozenset[Status] | None) -> None:
+        """Be woken when the order comes to one of these, or by any change of it."""
+        self._waits = True
+        self._wakes_at = None if statuses is None or self._wakes_at is None else self._wakes_at | statuses
 
     def _look_again(self, at: datetime) -> None:
         self._due_at = at if self._due_at is None else min(self._due_at, at)
@@ -286,8 +293,9 @@ class _Look:
         self._conn.execute(
             text("""
                 update ops.inbox_orders set
-                    next_sequence = :next, due_at = :due_at, seen_version = :seen, gap_since = :gap_since,
-                    fetched_at = :fetched_at, parked_at = :parked_at, parked_reason = :parked_reason, attempts = 0
+                    next_sequence = :next, due_at = :due_at, seen_version = :seen,
+                    wakes_at = cast(:wakes_at as ops.order_status[]), gap_since = :gap_since, fetched_at = :fetched_at,
+                    parked_at = :parked_at, parked_reason = :parked_reason, attempts = 0
                 where sender = :sender and source = :source and external_id = :external_id
             """),
             self._names
@@ -295,6 +303,7 @@ class _Look:
                 "next": self._next,
                 "due_at": self._due_at if self._parked is None else None,
                 "seen": self._version if self._waits and self._parked is None else None,
+                "wakes_at": [status.value for status in sorted(self._wakes_at)] if self._wakes_at else None,
                 "gap_since": self._gap_since,
                 "fetched_at": self._fetched_at,
                 "parked_at": parked_at,

@@ -85,7 +85,7 @@ def reject(conn: Connection, message: Rejected, carrier: str) -> None:
 
 
 def wake(conn: Connection) -> int:
-    """Have those looked at again whose order has changed since they began to wait for that; gives how many."""
+    """Have those looked at again whose order has changed to what they wait for; gives how many."""
     woken = conn.execute(
         text("""
             update ops.inbox_orders as waiting set due_at = clock_timestamp(), seen_version = null
@@ -94,6 +94,7 @@ def wake(conn: Connection) -> int:
                 from ops.inbox_orders as mine
                 inner join ops.orders on orders.source = mine.source and orders.external_id = mine.external_id
                 where mine.seen_version is not null and orders.version <> mine.seen_version
+                    and (mine.wakes_at is null or orders.status = any(mine.wakes_at))
                 for update of mine skip locked
             )
         """)

@@ -54,6 +54,20 @@ def judge(sender: System, source: str, told: str, fault: str | None, order: Stan
     return _judge_move(sender, Status(told), order)
 
 
+def judged_again_at(sender: System, told: str, order: Standing | None) -> frozenset[Status] | None:
+    """The statuses of the order at which another verdict may be reached than that an event waits; None: any change.
+
+    Whoever waits for a status is not bothered by all that happens to the order before it.
+    """
+    to = Status(told)
+    if order is None or find_move(order.status, to) is not None:  # it is held
+        return None
+    reached = {status: Standing(status, held=False, passed=order.passed | {status}) for status in Status}
+    return frozenset(
+        status for status in Status if _judge_move(sender, to, reached[status]).verdict is not Verdict.WAIT
+    )
+
+
 def _never(sender: System, source: str, told: str) -> str | None:
     """Why the sender can never tell this, whatever becomes of the order; None when it can."""
     if Status(told) not in _told_by(sender):
