@@ -1,6 +1,8 @@
 """`mes up` as users run it: everything comes up, comes back, and goes away."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +19,7 @@ from tests.conftest import REPOSITORY
 from tests.integration.test_main_job import MES
 
 pytestmark = pytest.mark.timeout(300)
+WATCHED = shutil.which("prometheus") is not None and shutil.which("prometheus-alertmanager") is not None
 
 
 class Up:
@@ -31,10 +34,12 @@ class Up:
 
     def _start(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [MES, "up"],
+            [MES, "up", *(["--observability"] if WATCHED else [])],
             cwd=REPOSITORY,
             env={
                 **os.environ,
+                "MES_PROMETHEUS_PORT": "19090",
+                "MES_ALERTMANAGER_PORT": "19093",
                 "MES_HOME": str(self.home),
                 "MES_CONSOLE_PORT": str(self.console_port),
                 "MES_DAGSTER_PORT": "13000",
@@ -103,6 +108,16 @@ def _answers(url: str) -> bool:
         return False
 
 
+def _watched(prometheus: str) -> dict[str, str]:
+    """How each kind of process looks from Prometheus, and whether it knows an Alertmanager."""
+    found = {}
+    for path in ("targets", "alertmanagers"):
+        with urllib.request.urlopen(f"{prometheus}/api/v1/{path}", timeout=5) as answer:
+            found[path] = json.load(answer)["data"]
+    jobs = {target["labels"]["job"]: target["health"] for target in found["targets"]["activeTargets"]}
+    return jobs | {"alertmanager": "up" if found["alertmanagers"]["activeAlertmanagers"] else "away"}
+
+
 def test_everything_comes_up_comes_back_and_goes_away(taken_port: int, up: Up) -> None:
     console = up.wait_ready()
     # the console's port was taken: it says so and uses another
@@ -114,6 +129,9 @@ def test_everything_comes_up_comes_back_and_goes_away(taken_port: int, up: Up) -
     for name in ("API", "worker", "console"):
         for path in ("healthz", "readyz", "metrics"):
             assert _answers(f"{addresses[name]}/{path}"), (name, path)
+    if WATCHED:
+        wanted = dict.fromkeys(("api", "worker", "console", "prometheus", "alertmanager"), "up")
+        assert _until(lambda: _watched(addresses["Prometheus"]) == wanted, 60), _watched(addresses["Prometheus"])
 
     # a second one says that it is running, and where
     second = subprocess.run(
