@@ -8,6 +8,7 @@ from starlette.middleware import Middleware
 from streamlit.starlette import App
 
 from app import health_routes, sign_in_routes
+from app.session_count import SessionCount
 from app.session_gate import SessionGate
 from mes import config
 from mes.observability import logs
@@ -24,6 +25,6 @@ async def _logging(_app: App) -> AsyncIterator[None]:
 app = App(
     Path(__file__).with_name("console.py"),
     routes=[*health_routes.routes(), *sign_in_routes.routes()],
-    middleware=[Middleware(SessionGate)],
+    middleware=[Middleware(SessionGate), Middleware(SessionCount)],
     lifespan=_logging,
 )

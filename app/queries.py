@@ -1,5 +1,6 @@
 """The console's door for reading: opens connections, asks `mes`, and names what is wrong when it cannot."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,7 +34,7 @@ from mes.lists.quarantine import Page as FindingsPage
 from mes.models import picture_marks
 from mes.models.picture_view import UnknownView
 from mes.models.store import ObjectStore
-from mes.observability import conditions
+from mes.observability import conditions, metrics
 from mes.observability.conditions import Sample, Urgency, Wrong
 from mes.observability.database_gauges import DatabaseGauges
 from mes.orders.life import FINISHED_STATUSES, OPEN_STATUSES, EventType, Move, Status
@@ -176,6 +177,11 @@ def system_health() -> tuple[Sequence[Sample], Sequence[Wrong]]:
     """
     found = conditions.samples(_gauges())
     return found, conditions.wrong(found)
+
+
+def rows_are_there(began: float) -> None:
+    """Note that a page that began then, by `time.perf_counter`, has its first rows."""
+    metrics.observe_first_rows(time.perf_counter() - began)
 
 
 @contextmanager

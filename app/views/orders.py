@@ -1,5 +1,6 @@
 """Shows operators what to do next: their work queue and the order list, the order with the least slack first."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -25,7 +26,7 @@ from app.trouble import explained
 from app.views import order, order_questions, order_rows
 
 _SCOPE, _LATE, _HELD, _SEARCH, _NUMBER, _TABLE = "scope", "late_only", "on_hold", "search", "number", "table_number"
-_PLACE, _SHOWN = "place", "shown_orders"
+_PLACE, _SHOWN, _OPENED = "place", "shown_orders", "opened_at"
 _MOST_WORDS = 6
 _MOST_CHARACTERS = 100
 
@@ -71,6 +72,7 @@ def render() -> None:
     if asked is not None:
         order.render(asked)
         return
+    st.session_state.setdefault(_OPENED, time.perf_counter())
     with st.container(horizontal=True, vertical_alignment="center"):
         st.header("Orders", anchor=False, width="stretch")
         asked_for_job = identity.signed_in().may(Permission.WORK) and st.button(
@@ -118,6 +120,9 @@ def _list() -> None:
     else:
         _pager(place, page)
         _table(page.rows, chosen)
+    if (opened_at := st.session_state[_OPENED]) is not None:
+        st.session_state[_OPENED] = None
+        queries.rows_are_there(opened_at)
     if page.too_many:
         st.caption("More customers or numbers match than are shown here: add a word, or more of the number.")
 

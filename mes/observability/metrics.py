@@ -102,6 +102,15 @@ _webhooks = Histogram(
 _actions = Counter(
     "mes_console_actions_total", "Actions of people in the console.", ["action", "outcome"], registry=REGISTRY
 )
+_console_sessions = Gauge("mes_console_sessions", "Pages of the console that are open now.", registry=REGISTRY)
+_first_rows = Histogram(
+    "mes_console_first_rows_seconds",
+    "Time from the begin of a page that was just opened to its first rows, or to there being none.",
+    buckets=_REQUEST_BUCKETS_S,
+    registry=REGISTRY,
+)
+_stream_messages = Gauge("mes_bus_stream_messages", "Messages of ours on the bus.", ["carrier"], registry=REGISTRY)
+_stream_bytes = Gauge("mes_bus_stream_bytes", "Bytes that they take there.", ["carrier"], registry=REGISTRY)
 _reads = Counter(
     "mes_reads_total",
     "Reads of a process that has a replica, by the server that answered and why.",
@@ -225,6 +234,24 @@ def observe_webhook(*, accepted: bool, seconds: float) -> None:
 def observe_action(action: str, outcome: ActionOutcome) -> None:
     """Count an action of a person in the console; `action` is its name in the program, such as `move`."""
     _actions.labels(action, outcome.value).inc()
+
+
+@contextmanager
+def console_session() -> Iterator[None]:
+    """Count a page of the console as open for the time of the block."""
+    with _console_sessions.track_inprogress():
+        yield
+
+
+def observe_first_rows(seconds: float) -> None:
+    """Time how long a page that was just opened took to show its first rows."""
+    _first_rows.observe(seconds)
+
+
+def observe_stream(carrier: str, messages: int, size_bytes: int) -> None:
+    """Note what a bus keeps of ours."""
+    _stream_messages.labels(carrier).set(messages)
+    _stream_bytes.labels(carrier).set(size_bytes)
 
 
 def observe_read(reason: ReadReason) -> None:

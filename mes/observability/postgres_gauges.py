@@ -69,14 +69,18 @@ def _bloat(conn: Connection) -> Samples:
 
 
 def _statements(conn: Connection) -> Samples:
-    """Nothing where the extension is not installed: that is for whoever runs the server to decide."""
+    """Nothing where the extension is not installed: that is for whoever runs the server to decide.
+
+    Without the texts, which lie in a file of some megabytes.
+    """
     if not query.flag(conn, "select to_regclass('pg_stat_statements') is not null"):
         return []
     row = conn.execute(
         text("""
             select count(*) filter (where mean_exec_time > :slow_ms and calls >= :often) as slow,
                 coalesce(sum(total_exec_time), 0) / 1000 as seconds, coalesce(sum(calls), 0) as calls
-            from pg_stat_statements where dbid = (select oid from pg_database where datname = current_database())
+            from pg_stat_statements(showtext => false)
+            where dbid = (select oid from pg_database where datname = current_database())
         """),
         {"slow_ms": _SLOW_MS, "often": _OFTEN},
     ).one()

@@ -21,6 +21,7 @@ from mes.events import fitting, subjects
 from mes.events.carriers import nats_connection
 from mes.events.carriers.nats_connection import OUT_STREAM, STREAMS, NatsConnection
 from mes.events.outbox import BATCH, Progress, Told
+from mes.observability import metrics
 
 NAME = "jetstream"
 CONTENT_TYPE = "application/cloudevents+json"
@@ -57,6 +58,7 @@ class JetStream:
         """
         info = self._bus.run(lambda js: nats_connection.ensure_stream(js, STREAMS[0], kept=self._kept), anew=True)
         stream, last = nats_connection.made(info), info.state.last_seq
+        metrics.observe_stream(NAME, info.state.messages, info.state.bytes)
         self._progress = Progress(progress.position, stream, last)
         if progress.stream is None or (stream == progress.stream and last >= progress.stream_sequence):
             return None
