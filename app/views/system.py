@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import queries, words
 from app.queries import Sample, Urgency, Wrong
+from app.trouble import explained
 
 _LOOK_EVERY_S = 5
 # what waits: how many there are, and how long the first has waited
@@ -29,6 +30,7 @@ def render() -> None:
 
 
 @st.fragment(run_every=_LOOK_EVERY_S)
+@explained
 def _now() -> None:
     found, wrong = queries.system_health()
     if wrong:

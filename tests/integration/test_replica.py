@@ -49,7 +49,9 @@ class Server:
             cluster.make_reachable(home / "postgres", self.user)
             cluster.make_reachable(cluster.binaries() / "postgres", self.user)
         self.socket = cluster.prepare_socket_dir(home, self.user)
-        self._settings = [part for each in ("shared_buffers=16MB", "fsync=off", *settings) for part in ("-c", each)]
+        # what is cleared away meanwhile would end a read of the replica, which a test does by itself
+        ours = ("shared_buffers=16MB", "fsync=off", "autovacuum=off", *settings)
+        self._settings = [part for each in ours for part in ("-c", each)]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
