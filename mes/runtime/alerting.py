@@ -58,7 +58,7 @@ def prepare(home: Path, host: str, ports: Mapping[str, int], urls: Mapping[str, 
         [
             *(_program("prometheus"), f"--config.file={rules}", f"--storage.tsdb.path={folder / 'prometheus'}"),
             *(f"--storage.tsdb.retention.time={_KEPT}", f"--web.listen-address={listen['prometheus']}"),
-            *("--web.enable-lifecycle", "--log.format=json"),
+            "--log.format=json",
         ],
         [
             *(_program("alertmanager"), f"--config.file={routes}", f"--storage.path={folder / 'alertmanager'}"),
