@@ -451,7 +451,10 @@ def test_a_run_that_was_cut_short_leaves_nothing_half_done(shop: Engine, databas
     folder = states(tmp_path, *there(shop).values())
     move(shop, order_id, Status.PRICE_CALCULATED)
     doomed = engines.connect(database_url, application="doomed", ping=False)
-    kill = text("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'doomed'")
+    kill = text("""
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where application_name = 'doomed' and datname = current_database()
+    """)
 
     def dying() -> Statement:
         with shop.begin() as conn:

@@ -195,7 +195,12 @@ def test_a_connection_that_breaks_under_an_order_leaves_none_of_it(shop: httpx.C
             target=lambda: answers.append(shop.post("/v1/orders", json=new_order(), headers=headers))
         )
         waiting.start()
-        ended = "select count(*) from (select pg_terminate_backend(pid) from pg_locks where not granted) as ended"
+        ended = """
+            select count(*) from (
+                select pg_terminate_backend(pid) from pg_stat_activity
+                where wait_event_type = 'Lock' and datname = current_database()
+            ) as ended
+        """
         wait_for(lambda: api.number(ended) > 0)
         waiting.join()
     problem(answers[0], 503, "database_unavailable")
@@ -204,5 +209,8 @@ def test_a_connection_that_breaks_under_an_order_leaves_none_of_it(shop: httpx.C
 
 
 def test_connections_that_were_closed_meanwhile_are_opened_anew(shop: httpx.Client, api: Api) -> None:
-    api.change("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'mes-api'")
+    api.change("""
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where application_name = 'mes-api' and datname = current_database()
+    """)
     assert shop.get("/v1/orders").status_code == 200
