@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
+from opentelemetry.trace import SpanKind
 from sqlalchemy import Connection
 
 from app import identity, queries, words
@@ -18,7 +19,7 @@ from mes.events import inbox
 from mes.events.parked import ParkedOrder
 from mes.events.webhooks import deliveries
 from mes.lists import refresher
-from mes.observability import metrics
+from mes.observability import metrics, traces
 from mes.observability.metrics import ActionOutcome
 from mes.orders import life
 from mes.orders.life import System
@@ -226,6 +227,11 @@ def _send_again(conn: Connection, user: str, delivery_id: int) -> None:
 
 def _act(name: str, change: Callable[[Connection, str], Order | None], success: str, *, said: str = "") -> Outcome:
     """Change an order and its row in the list in one transaction; a refusal becomes a sentence."""
+    with traces.span(f"action {name}", kind=SpanKind.SERVER):
+        return _attempt(name, change, success, said=said)
+
+
+def _attempt(name: str, change: Callable[[Connection, str], Order | None], success: str, *, said: str) -> Outcome:
     try:
         user = identity.signed_in().user_name
         with queries.change(user) as conn:
@@ -247,8 +253,8 @@ def _act(name: str, change: Callable[[Connection, str], Order | None], success: 
         action=name,
         order_id=str(changed.order_id),
         status=changed.status,
-        version=changed.version,
-        user=user,
+        sequence=changed.version,
+        actor=user,
     )
     return Outcome(done=True, message=success, order_id=changed.order_id)
 

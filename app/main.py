@@ -11,14 +11,15 @@ from app import health_routes, sign_in_routes
 from app.session_count import SessionCount
 from app.session_gate import SessionGate
 from mes import config
-from mes.observability import logs
+from mes.observability import telemetry
 
 
 @asynccontextmanager
 async def _logging(_app: App) -> AsyncIterator[None]:
     """Once the server has set up its own logs, which would replace ours."""
-    logs.configure("console", config.load().log_level)
+    telemetry.start("console", config.load())
     yield
+    telemetry.stop()
 
 
 # `streamlit run` finds it by its name and class

@@ -8,6 +8,7 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 from sqlalchemy import Connection, Engine
 
+from assets import run_trace
 from mes import config
 from mes.db import engine
 from mes.errors import MesError
@@ -27,13 +28,14 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     _engine: Engine | None = PrivateAttr(default=None)
 
-    def setup_for_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
-        """Open the pool of this run."""
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Database"]:
+        """Open the pool of this run, and close it; what is done with it is the run's, in traces too."""
         self._engine = engine.connect(self.url, application="mes-dagster", pool_size=2)
-
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
-        """Close it."""
-        if self._engine is not None:
+        try:
+            with run_trace.of_run(context):
+                yield self
+        finally:
             self._engine.dispose()
 
     @property

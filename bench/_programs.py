@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -38,9 +39,15 @@ def running_worker(settings: Settings, found: Database, port: int, roles: str = 
 
 @contextmanager
 def running(
-    argv: list[str], settings: Settings | None, found: Database | None, port: int, path: str = "/readyz"
+    argv: list[str],
+    settings: Settings | None,
+    found: Database | None,
+    port: int,
+    path: str = "/readyz",
+    *,
+    log: Path | None = None,
 ) -> Iterator[psutil.Process]:
-    """A program that answers on `port`, for our database where one is given; its process."""
+    """A program that answers on `port`, for our database where one is given; its process. It logs into `log`."""
     environment = dict(os.environ)
     if settings is not None and found is not None:
         environment |= config.environment(settings)
@@ -48,14 +55,18 @@ def running(
             config.variable("database_url"): libpq_url(found.url),
             config.variable("worker_port"): str(port),
         }
-    # what it prints must not come between our figures
-    process = subprocess.Popen(argv, cwd=paths.ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr)
-    try:
-        _await_ready(process, port, path)
-        yield psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(timeout=_STOP_LIMIT_S)
+    with ExitStack() as stack:
+        # what it prints must not come between our figures
+        output = stack.enter_context(log.open("ab")) if log is not None else sys.stderr
+        process = subprocess.Popen(
+            argv, cwd=paths.ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        try:
+            _await_ready(process, port, path)
+            yield psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            process.wait(timeout=_STOP_LIMIT_S)
 
 
 def _await_ready(process: "subprocess.Popen[bytes]", port: int, path: str) -> None:

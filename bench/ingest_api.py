@@ -74,7 +74,7 @@ class WrkMissing(MesError):
 
 
 @dataclass(frozen=True)
-class _Target:
+class Target:
     """What is loaded: the API's processes, and a key for them."""
 
     folder: Path
@@ -83,7 +83,7 @@ class _Target:
 
 
 @dataclass(frozen=True)
-class _Load:
+class Load:
     """What came of a load: orders a second, and milliseconds each."""
 
     per_s: float
@@ -106,14 +106,14 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mes-bench-")))
         settings = Settings(home=folder / "home", requests_per_s=100_000)
         found = stack.enter_context(database(settings))
-        connections = stack.enter_context(_prepared(found, settings))
+        connections = stack.enter_context(prepared(found, settings))
         settings = settings.model_copy(update={"nats_url": stack.enter_context(running_bus(folder))})
         workers = ports.free("127.0.0.1", settings.worker_port)
         apis = [stack.enter_context(_programs.running_api(settings, found)) for _ in range(asked.apis)]
         with connections.begin() as conn:
             key = keys.create(conn, "bench", Scope.SHOP).key
-        _upload(apis[0], key)
-        target = _Target(folder, apis, key)
+        upload(apis[0], key)
+        target = Target(folder, apis, key)
         with _programs.running_worker(settings, found, workers, "relay,refresh"):
             figures = _measure(found, target, asked.seconds, asked.repeats)
         figures["batch_per_s"] = statistics.median(_batch(target, f"alone{n}") for n in range(asked.repeats))
@@ -124,7 +124,8 @@ def main() -> int:
 
 
 @contextmanager
-def _prepared(found: Database, settings: Settings) -> Iterator[Engine]:
+def prepared(found: Database, settings: Settings) -> Iterator[Engine]:
+    """A workshop that has had orders before, and rates; `pgbench` has a database of its own."""
     migrate.upgrade(found.url)
     connections = engines.connect(found.url, application="bench")
     history.ensure(connections, _BEFORE, ObjectStore(settings.objects_location), Limits.of(settings))
@@ -139,13 +140,13 @@ def _prepared(found: Database, settings: Settings) -> Iterator[Engine]:
         connections.dispose()
 
 
-def _measure(found: Database, target: _Target, seconds: float, repeats: int) -> dict[str, object]:
+def _measure(found: Database, target: Target, seconds: float, repeats: int) -> dict[str, object]:
     ratios, loads, halves, batches, tps = [], [], [], [], []
     for repeat in range(repeats):
         before = _tps(found, seconds)
-        load = _load(target, f"full{repeat}", seconds, CLIENTS)
+        load = put_under_load(target, f"full{repeat}", seconds, CLIENTS)
         after = _tps(found, seconds)
-        half = _load(target, f"half{repeat}", seconds, CLIENTS // 4)
+        half = put_under_load(target, f"half{repeat}", seconds, CLIENTS // 4)
         batches.append(_batch(target, f"beside{repeat}"))
         tps.append((before + after) / 2)
         loads.append(load)
@@ -167,8 +168,8 @@ def _measure(found: Database, target: _Target, seconds: float, repeats: int) -> 
     }
 
 
-def _load(target: _Target, run: str, seconds: float, clients: int) -> _Load:
-    """Each API process gets its share of the clients."""
+def put_under_load(target: Target, run: str, seconds: float, clients: int) -> Load:
+    """Place orders by `wrk` for so long; each API process gets its share of the clients."""
     order = json.dumps(examples.SMALL_ORDER | {"external_id": "NUMBER", "customer": {"external_id": "C-NUMBER"}})
     running = []
     for number, port in enumerate(target.apis):
@@ -178,7 +179,7 @@ def _load(target: _Target, run: str, seconds: float, clients: int) -> _Load:
         argv = ["wrk", "-t1", f"-c{share}", f"-d{seconds:.0f}s", "-s", str(script), f"http://127.0.0.1:{port}"]
         running.append(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
     parts = [_result(each.communicate()[0]) for each in running]
-    return _Load(
+    return Load(
         sum(part.per_s for part in parts),
         statistics.mean(part.p50_ms for part in parts),
         max(part.p99_ms for part in parts),
@@ -186,15 +187,15 @@ def _load(target: _Target, run: str, seconds: float, clients: int) -> _Load:
     )
 
 
-def _result(printed: str) -> _Load:
+def _result(printed: str) -> Load:
     found = re.search(r"RESULT (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+)", printed)
     if found is None:
         raise RuntimeError(f"wrk said: {printed}")
     requests, duration_us, p50_us, p99_us, refused = map(float, found.groups())
-    return _Load((requests - refused) / duration_us * 1e6, p50_us / 1000, p99_us / 1000, int(refused))
+    return Load((requests - refused) / duration_us * 1e6, p50_us / 1000, p99_us / 1000, int(refused))
 
 
-def _batch(target: _Target, name: str) -> float:
+def _batch(target: Target, name: str) -> float:
     numbers = [(f"batch-{name}-{n}", {"external_id": f"C-{n % 997}"}) for n in range(_BATCH)]
     lines = [json.dumps(examples.SMALL_ORDER | {"external_id": order, "customer": who}) for order, who in numbers]
     headers = {"authorization": f"Bearer {target.key}", "content-type": "application/x-ndjson"}
@@ -209,7 +210,8 @@ def _batch(target: _Target, name: str) -> float:
     return taken / (time.perf_counter() - began)
 
 
-def _upload(port: int, key: str) -> None:
+def upload(port: int, key: str) -> None:
+    """Make the model known that all orders are of."""
     headers = {"authorization": f"Bearer {key}", "content-type": "model/stl"}
     httpx.post(f"http://127.0.0.1:{port}/v1/models", content=examples.STL.encode(), headers=headers, timeout=60)
 

@@ -12,13 +12,14 @@ from typing import cast
 from uuid import UUID
 
 import structlog
+from opentelemetry.trace import SpanKind
 from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision, RetryStrategy
 from procrastinate.exceptions import ConnectorException, ProcrastinateException
 from procrastinate.jobs import Job
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from ingest import measuring
+from ingest import causes, measuring
 from ingest.measuring import Bench, Outcome
 from mes.clock import utc_now
 from mes.dispatch import sharing
@@ -30,7 +31,7 @@ from mes.models import pending, uploads
 from mes.models.errors import UnreadableModel
 from mes.models.store import DamagedObject, NoSuchObject, StoreUnavailable
 from mes.models.warm_process import SandboxUnavailable
-from mes.observability import logs, metrics
+from mes.observability import logs, metrics, traces
 from mes.observability.metrics import JobOutcome
 from mes.orders import service
 from mes.pricing.quotes import caller_quotes, order_quotes
@@ -84,7 +85,7 @@ def price_order(context: JobContext, order_id: str) -> None:
     """
     database, order = _bench(context).database, UUID(order_id)
     try:
-        with _timed(context, PRICE_ORDER, order_id=order_id):
+        with _timed(context, PRICE_ORDER, after=causes.of_orders(database, [order]), order_id=order_id):
             _price(database, [order])
     except OperationalError:  # the database is away: no fault of the order
         raise
@@ -101,7 +102,7 @@ def price_orders(context: JobContext, order_ids: list[str]) -> None:
     """Price orders that came together, all of it at once; when one of them is at fault, each gets a job of its own."""
     database, orders = _bench(context).database, [UUID(order_id) for order_id in order_ids]
     try:
-        with _timed(context, PRICE_ORDERS, orders=str(len(orders))):
+        with _timed(context, PRICE_ORDERS, after=causes.of_orders(database, orders), orders=str(len(orders))):
             _price(database, orders)
     except OperationalError:
         raise
@@ -281,8 +282,16 @@ def _bench(context: JobContext) -> Bench:
 
 
 @contextmanager
-def _timed(context: JobContext, task: str, **what: str) -> Iterator[None]:
-    with logs.bound(task=task, **what), metrics.job(task) as run:
+def _timed(context: JobContext, task: str, after: Sequence[str | None] = (), **what: str) -> Iterator[None]:
+    about: dict[str, str | int] = {
+        "messaging.system": "procrastinate",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": context.job.queue,
+        "messaging.message.id": str(context.job.id),
+    }
+    about |= {f"mes.{name}": int(value) if value.isdecimal() else value for name, value in what.items()}
+    span = traces.span(f"job {task}", kind=SpanKind.CONSUMER, causes=after, attributes=about)
+    with span, logs.bound(task=task, **what), metrics.job(task) as run:
         try:
             yield
         except Exception as error:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, time_ns
 
 import structlog
 from sqlalchemy import Engine
 
+from ingest import causes
 from mes.callers import idempotency
 from mes.clock import Clock, utc_now
 from mes.db.migrate import ensure_event_partitions
@@ -14,7 +15,7 @@ from mes.dispatch import leases, sharing
 from mes.events import outbox
 from mes.lists import counts, refresher
 from mes.models import pending
-from mes.observability import metrics
+from mes.observability import metrics, traces
 from mes.people import sessions
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,7 @@ class Refresh:
         """Do one batch; gives whether there may be more."""
         self._clockwork()
         self._folding()
-        began = perf_counter()
+        began, began_ns = perf_counter(), time_ns()
         with self._database.begin() as conn:
             if not refresher.is_built(conn):
                 return False
@@ -71,7 +72,10 @@ class Refresh:
         if done.orders:
             metrics.observe_refresh(done.orders, perf_counter() - began, done.lags_s(utc_now()))
             shown = [str(order_id) for order_id in done.order_ids[:ORDERS_LOGGED]]
-            log.info("order list refreshed", orders=done.orders, marks=done.marks, order_ids=shown)
+            led = causes.of_orders(self._database, done.order_ids)
+            with traces.span("refresh order list", causes=led, began_ns=began_ns) as span:
+                span.set_attribute("mes.orders", done.orders)
+                log.info("order list refreshed", orders=done.orders, marks=done.marks, order_ids=shown)
         return done.orders >= refresher.BATCH
 
     def _fold(self, _now: datetime) -> None:

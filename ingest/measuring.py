@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from mes.models import intake, measuring, sandbox, uploads
 from mes.models.sandbox import Limits
 from mes.models.store import ObjectStore
+from mes.observability import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,7 @@ def _measure(bench: Bench, model_id: str, file: Path, limits: Limits) -> None:
     intake.put_objects(bench.store, file, analysis)
     with bench.database.begin() as conn:
         uploads.record(conn, analysis)
+    metrics.observe_measuring(analysis.geometry.triangles, measured - began)
     log.info(
         "model measured",
         model_id=model_id,

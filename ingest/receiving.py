@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import structlog
+from opentelemetry.trace import Span, SpanKind
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError
 
@@ -15,7 +17,7 @@ from mes.events.carriers.carrier import BusUnavailable
 from mes.events.carriers.receiver import Message, Receiver
 from mes.events.inbox import Key, Rejected
 from mes.events.incoming import Incoming, UnreadableEvent
-from mes.observability import metrics
+from mes.observability import metrics, traces
 
 _REFUSED = "The database does not take what it says."
 _WAKE_EVERY = timedelta(seconds=0.5)
@@ -39,12 +41,22 @@ class Receive:
         if not messages:
             return False
         try:
-            keep(self._database, self._receiver, messages)
+            with self._span(messages):
+                keep(self._database, self._receiver, messages)
         except BaseException:
             self._receiver.give_back(messages)
             raise
         self._receiver.acknowledge(messages)
         return True
+
+    def _span(self, messages: Sequence[Message]) -> AbstractContextManager[Span]:
+        what: dict[str, str | int] = {
+            "messaging.system": self._receiver.name,
+            "messaging.operation.type": "receive",
+            "messaging.batch.message_count": len(messages),
+        }
+        causes = [traces.of_message(message.headers) for message in messages]
+        return traces.span(f"receive {self._receiver.sender}", kind=SpanKind.CONSUMER, causes=causes, attributes=what)
 
 
 class Apply:

@@ -3,13 +3,15 @@
 import re
 import time
 import uuid
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import structlog
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mes.observability import logs, metrics
+from mes.observability import logs, metrics, traces
 
 REQUEST_ID = "X-Request-Id"
 
@@ -24,10 +26,11 @@ log = structlog.get_logger(__name__)
 class RequestMetrics:
     """ASGI middleware; wrap it around the whole application, so that it sees the answer to an error as well.
 
+    It is a span, the child of the caller's `traceparent` if there is one; where its answer says so, a failed one.
     A request's id is the caller's `X-Request-Id` if that is sane, else a new one; it is in `scope["state"]`, on every
     line logged meanwhile, and in the answer. One line is logged per request: method, route, status, duration, and, of
-    what the application put into `request.state`, `caller` and `order_id` where they are text. Neither bodies nor
-    headers are logged.
+    what the application put into `request.state`, `caller` (as `actor`) and `order_id` where they are text. Neither
+    bodies nor headers are logged.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -38,17 +41,27 @@ class RequestMetrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _Answer(send, request_id)
         began = time.perf_counter()
-        with logs.bound(request_id=request_id), metrics.request_in_progress():
+        with self._span(scope, headers) as span, logs.bound(request_id=request_id), metrics.request_in_progress():
             try:
                 await self._app(scope, receive, answer)
             except Exception as error:
                 _record(scope, _SERVER_ERROR, time.perf_counter() - began, error)
                 raise
+            finally:
+                _describe(span, scope, answer.status)
             _record(scope, answer.status, time.perf_counter() - began)
+
+    @staticmethod
+    def _span(scope: Scope, headers: Headers) -> AbstractContextManager[Span]:
+        if scope["path"] in _QUIET:
+            return nullcontext(INVALID_SPAN)
+        about = {"http.request.method": scope["method"], "url.scheme": scope["scheme"]}
+        return traces.span(scope["method"], kind=SpanKind.SERVER, causes=[headers.get(traces.HEADER)], attributes=about)
 
 
 class _Answer:
@@ -65,8 +78,8 @@ class _Answer:
         await self._send(message)
 
 
-def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).get(REQUEST_ID, "")
+def _request_id(headers: Headers) -> str:
+    given = headers.get(REQUEST_ID, "")
     return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
 
 
@@ -85,6 +98,21 @@ def _record(scope: Scope, status: int, seconds: float, error: Exception | None =
         log.info("request", **facts)
 
 
+def _describe(span: Span, scope: Scope, status: int) -> None:
+    """What is known at the end; paths and queries are left out, since they may name customers."""
+    if not span.is_recording():
+        return
+    span.set_attribute("http.response.status_code", status)
+    if (route := _route(scope)) != metrics.UNMATCHED:
+        span.update_name(f"{scope['method']} {route}")
+        span.set_attribute("http.route", route)
+    if (order_id := _named_in(scope).get("order_id")) is not None:
+        span.set_attribute(traces.ORDER, order_id)
+    if status >= _SERVER_ERROR:
+        span.set_status(StatusCode.ERROR)
+        span.set_attribute("error.type", str(status))
+
+
 def _route(scope: Scope) -> str:
     """The template of the route that took the request, such as `/v1/orders/{order_id}`."""
     # a router that is included with a prefix leaves only its own part in the route
@@ -99,5 +127,17 @@ def _route(scope: Scope) -> str:
 def _named_in(scope: Scope) -> dict[str, Any]:
     """Who called and for which order, where the application or the path says so."""
     known = {"order_id": scope.get("path_params", {}).get("order_id")}
-    known |= {name: scope["state"].get(name) for name in ("caller", "order_id") if scope["state"].get(name)}
+    state = scope["state"]
+    known |= {
+        name: state.get(given) for name, given in (("actor", "caller"), ("order_id", "order_id")) if state.get(given)
+    }
+    if not _is_id(known.get("order_id")):  # whatever else stands in the path is nobody's order, and may be anything
+        known.pop("order_id", None)
     return {name: str(value) for name, value in known.items() if isinstance(value, str | uuid.UUID)}
+
+
+def _is_id(given: object) -> bool:
+    try:
+        return isinstance(given, uuid.UUID) or uuid.UUID(str(given)).int >= 0
+    except ValueError:
+        return False

@@ -31,7 +31,7 @@ from mes.events.relay import Relay
 from mes.events.webhooks.calling import Calls
 from mes.events.webhooks.fanout import WebhookFanout
 from mes.events.webhooks.sending import Sender
-from mes.observability import health, logs, surroundings
+from mes.observability import health, pipeline_gauges, surroundings, telemetry
 from mes.observability.database_gauges import DatabaseGauges
 from mes.observability.health import Heartbeat, Readiness
 
@@ -45,6 +45,7 @@ _RELAY_PAUSE_S, _RELAY_LONGEST_PAUSE_S = 0.05, 2.0  # a bus that is there again 
 _MOST_DOUBLINGS = 10
 # jobs in hand at the word to stop are given this long; they are transactions, and other workers take them up again
 _GRACE_S = 5.0
+_DAGSTER_LIMIT_S = 1.0  # with our own database's limit it must stay below a scrape's
 _CONNECTIONS = 10  # each loop has one at a time
 _ROLES = ("refresh", "pricing", "dispatch", "relay", "inbox", "webhooks")
 _AWAY = (DBAPIError, ConnectorException, PsycopgError)
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the asked roles, each in a thread of its own, until SIGTERM or SIGINT."""
     names = _asked_roles(arguments)
     settings = config.load()
-    logs.configure("worker", settings.log_level)
+    telemetry.start("worker", settings)
     logging.getLogger("procrastinate").setLevel(logging.WARNING)  # of each job we log what came of it
     if settings.database_url is None:
         raise MesError("A worker needs MES_DATABASE_URL; `mes up` sets it for the workers that it starts.")
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings.worker_port,
         healthz=lambda: health.healthz(heartbeat),
         readyz=Readiness(settings.database_url),
-        gauges=DatabaseGauges(settings.database_url),
+        gauges=_gauges(settings, settings.database_url),
     )
     threads = [_start(role, stopping, heartbeat) for role in roles]
     stopping.wait()
@@ -94,9 +95,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server.close()
     if any(thread.is_alive() for thread in threads):
         log.warning("work in hand is left to other workers", roles=[each.name for each in threads if each.is_alive()])
+        telemetry.stop(within_s=0.5)
         os._exit(0)  # threads cannot be stopped: the database undoes what they have begun
     database.dispose()
+    telemetry.stop()
     return 0
+
+
+def _gauges(settings: Settings, database_url: str) -> Sequence[DatabaseGauges]:
+    """What every worker tells of the whole system: of our database, and of Dagster's where it is known."""
+    ours = DatabaseGauges(database_url)
+    if settings.dagster_database_url is None:
+        return (ours,)
+    dagsters = DatabaseGauges(
+        settings.dagster_database_url,
+        subject=pipeline_gauges.SUBJECT,
+        groups=pipeline_gauges.GROUPS,
+        limit_s=_DAGSTER_LIMIT_S,
+    )
+    return ours, dagsters
 
 
 def run(role: Role, stopping: threading.Event, beat: Callable[[], None]) -> None:

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -51,7 +51,7 @@ def start(
     *,
     healthz: Callable[[], Report],
     readyz: Callable[[], Report],
-    gauges: Collector | None = None,
+    gauges: Sequence[Collector] = (),
 ) -> WorkerServer:
     """Serve on the port, on the next free one when it is taken (several workers on one machine), on any when it is 0.
 
@@ -74,9 +74,7 @@ def start(
     return WorkerServer(address, server, thread)
 
 
-def _app(healthz: Callable[[], Report], readyz: Callable[[], Report], gauges: Collector | None) -> Starlette:
-    collectors = () if gauges is None else (gauges,)
-
+def _app(healthz: Callable[[], Report], readyz: Callable[[], Report], gauges: Sequence[Collector]) -> Starlette:
     # Starlette runs these in threads, since they are no coroutines: a check may wait for the database
     def answer_healthz(_request: Request) -> Response:
         return _answer(healthz())
@@ -85,7 +83,7 @@ def _app(healthz: Callable[[], Report], readyz: Callable[[], Report], gauges: Co
         return _answer(readyz())
 
     def answer_metrics(request: Request) -> Response:
-        content, content_type = metrics.exposition(request.headers.get("accept"), *collectors)
+        content, content_type = metrics.exposition(request.headers.get("accept"), *gauges)
         return Response(content, headers={"content-type": content_type})
 
     return Starlette(

@@ -87,6 +87,18 @@ class Settings(BaseSettings):
     alertmanager_port: Annotated[int, Field(ge=1, le=65535)] = Field(
         default=9093, description="Port of Alertmanager, with `mes up --observability`."
     )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        description="Collector that logs and traces are sent to, by OTLP over HTTP: `http://collector:4318`; further "
+        "settings of the exporter are OpenTelemetry's own, such as `OTEL_EXPORTER_OTLP_HEADERS`.",
+    )
+    traces_per_s: Annotated[float, Field(ge=0, le=10_000)] = Field(
+        default=10.0,
+        description="New traces that a process sends each second; what fails or is slow is sent beyond that.",
+    )
+    traces_slow_s: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="From how long on work is slow, so that its trace is sent in any case, seconds."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
     lease_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = Field(
         default=30.0,
@@ -207,6 +219,13 @@ class Settings(BaseSettings):
     def _is_amqp(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("amqp://", "amqps://")):
             raise ValueError("must start with amqp:// or amqps://")
+        return url
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
         return url
 
     @property

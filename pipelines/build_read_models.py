@@ -10,7 +10,7 @@ from assets import dbt_project
 from mes import config
 from mes.db import engine
 from mes.errors import MesError
-from mes.observability import logs
+from mes.observability import telemetry
 from mes.runtime import database_locks
 
 log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ def main() -> int:
     how.add_argument("--merge", action="store_true", help="build even if nothing changed but the orders")
     asked = parser.parse_args()
     settings = config.load()
-    logs.configure("build", settings.log_level)
+    telemetry.start("build", settings)
     if settings.database_url is None:
         raise MesError("MES_DATABASE_URL is not set; `mes up` sets it for the processes that it starts.")
     database = engine.connect(settings.database_url, application="mes-build")

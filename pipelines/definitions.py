@@ -17,13 +17,13 @@ from assets.read_models import DBT_ASSETS, Dbt
 from assets.reconciliation import RECONCILIATION_ASSETS, RECONCILIATION_CHECKS
 from assets.resources import Database, Feeds, Models
 from mes import config
-from mes.observability import logs
+from mes.observability import telemetry
 from pipelines.jobs import main_job, measure_backlog, prices, reconcile, refresh_read_models
 from pipelines.read_model_sensors import read_models_behind, read_models_follow
 from pipelines.schedules import nightly, prices_daily, reconcile_continuously, reconcile_nightly
 from pipelines.sensors import new_feed_files, rate_card_activated
 
-logs.configure("dagster", config.load().log_level)
+telemetry.start("dagster", config.load())
 
 
 def _linked_to_code(assets: Sequence[dg.AssetsDefinition]) -> Sequence[dg.AssetsDefinition]:

@@ -6,6 +6,7 @@ from mes.callers.model import Caller, Scope
 from mes.orders.new_order import NewOrder
 from mes.pricing.geometry import KERNEL_VERSION
 from mes.pricing.rates import rate_cards, rate_store
+from tests.log_scan import SEEDED
 
 SHOP = Caller("shop", Scope.SHOP, "web shop")
 PARTNER = Caller("acme", Scope.PARTNER, "acme's shop")
@@ -33,5 +34,5 @@ def new_order(number: str = "S-1", **changes: object) -> NewOrder:
     """An order of one silver piece; `item` changes its only item."""
     item = {"line": 1, "model_id": MODEL, "material": "silver925", "finish": "polished", "quantity": 1}
     item |= changes.pop("item", {})  # type: ignore[arg-type]
-    said = {"external_id": number, "customer": {"external_id": "c-1"}, "items": [item]} | changes
+    said = {"external_id": number, "customer": {"external_id": "c-1", "name": SEEDED}, "items": [item]} | changes
     return NewOrder.model_validate(said)

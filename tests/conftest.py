@@ -19,11 +19,20 @@ from mes.models.store import ObjectStore
 from mes.runtime.embedded import EmbeddedPostgres
 from mes.runtime.file_locks import FileLock
 from mes.runtime.location import libpq_url, named, sqlalchemy_url
+from tests import quiet_logs
+from tests.log_scan import LogScan
 from tests.workshop import LIMITS, REAL_MODELS, Workshop
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _LOCK_LIMIT_S = 240.0
 _names = count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look through all logs at the end; in the process that the others report to."""
+    quiet_logs.restore()
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(LogScan(), "log-scan")
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,14 @@
 import argparse
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 import uvicorn
 
 from mes import config
-from mes.observability import logs, surroundings
+from mes.observability import logs, surroundings, telemetry
 
 _KEEP_ALIVE_S = 75  # longer than proxies keep theirs, so that none sends into a connection that we just closed
 _GRACE_S = 5  # the supervisor kills after six
@@ -22,12 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default=settings.host, help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=settings.api_port, help="port to listen on (default: %(default)s)")
     chosen = parser.parse_args(arguments)
-    logs.configure("api", settings.log_level)
+    telemetry.start("api", settings)
     surroundings.watch(settings)
     # a quote prices a handful of rows: more threads take longer to wake than to do it (4.9 ms in place of 3.1)
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from ingest.api import app  # noqa: PLC0415 - polars reads its variable when it is imported
 
+    # uvicorn, once it has stopped, raises the signal again: that would end us before the last logs are sent
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     api = app.create(settings)
     gc.collect()
     gc.freeze()  # what is loaded by now stays: looking through it again and again would stop calls for milliseconds

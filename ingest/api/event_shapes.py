@@ -44,6 +44,9 @@ class CloudEvent(Shape):
     time: datetime
     datacontenttype: Literal["application/json"]
     sequence: Annotated[str, Field(pattern=r"^[1-9]\d*$")]
+    traceparent: Annotated[
+        str | None, Field(description="W3C Trace Context of the work that made it, for your own traces to go on from.")
+    ] = None
     data: EventData
 
 

@@ -20,6 +20,7 @@ from mes.models.errors import ModelTooSlow
 from mes.models.pending import PendingModel
 from mes.models.store import StoreUnavailable
 from mes.models.warm_process import SandboxUnavailable
+from mes.observability import metrics
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _MEDIA_TYPES = ("application/octet-stream", "model/stl", "model/obj", "model/3mf", "application/x-ply")
@@ -125,7 +126,9 @@ def get_model(
 
 def _known(call: Call, received: Received) -> Answer | None:
     """The caller's, if the bytes are known; whether they were new to us makes no difference to him."""
-    if not measuring.is_measured(call.backend.engine, received.sha256):
+    known = measuring.is_measured(call.backend.engine, received.sha256)
+    metrics.observe_model(known=known)
+    if not known:
         return None
     call.backend.store.put_model(received.path)  # if the store had lost it, here it is again
     return _claim(call, received)

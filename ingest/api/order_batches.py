@@ -26,6 +26,7 @@ from ingest.api.shape import Shape
 from ingest.api.shapes import Problem
 from mes.callers.model import Caller
 from mes.errors import MesError
+from mes.observability import metrics, traces
 from mes.orders import placing_many
 from mes.orders.life import Status
 from mes.orders.new_order import NewOrder
@@ -130,10 +131,15 @@ def place_orders(call: Called, batch: Annotated[Batch, Depends(receive_batch)]) 
 
 def _answers(call: Call, caller: Caller, lines: Sequence[bytes]) -> Iterator[bytes]:
     """Some parts at a time: while the database works on one, another is read."""
-    begins = range(0, len(lines), _AT_ONCE)
+    begins, cause = range(0, len(lines), _AT_ONCE), traces.traceparent()
+
+    def answer_part(begin: int) -> str:
+        with traces.span("answer a part of a batch", causes=[cause]):
+            return "".join(_answer(call, caller, begin, lines[begin : begin + _AT_ONCE]))
+
     with ThreadPoolExecutor(_PARTS_AT_ONCE) as parts:
-        for answer in parts.map(lambda begin: _answer(call, caller, begin, lines[begin : begin + _AT_ONCE]), begins):
-            yield "".join(answer).encode()
+        for answer in parts.map(answer_part, begins):
+            yield answer.encode()
 
 
 def _answer(call: Call, caller: Caller, begin: int, lines: Sequence[bytes]) -> list[str]:
@@ -170,12 +176,15 @@ def _place(call: Call, caller: Caller, orders: Sequence[NewOrder]) -> Sequence[p
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with call.backend.engine.begin() as conn:
-                return placing_many.place_many(conn, caller, orders, clock=call.backend.clock)
+                results = placing_many.place_many(conn, caller, orders, clock=call.backend.clock)
         except SQLAlchemyError as error:
             deadlocked = isinstance(error, DBAPIError) and isinstance(error.orig, DeadlockDetected)
             if not deadlocked or attempt == _ATTEMPTS:
                 log.warning("a part of a batch was not taken", orders=len(orders), error=type(error).__name__)
                 break
+        else:
+            metrics.observe_placed(caller.name, sum(isinstance(each, Placed) and each.created for each in results))
+            return results
     return [errors.DatabaseUnavailable()] * len(orders)
 
 

@@ -23,6 +23,7 @@ from mes.errors import MesError
 from mes.lists import caller_orders
 from mes.models.errors import NoSuchModel
 from mes.models.pending import ModelPending
+from mes.observability import metrics
 from mes.orders import placing_many, repository, service
 from mes.orders.life import Status
 from mes.orders.model import IllegalTransition, NoSuchOrder, OrderHeld, ReasonMissing, VersionConflict
@@ -107,6 +108,8 @@ async def place_order(request: Request) -> Response:
     answer = await gathered(Asked(call, body))
     if isinstance(answer, MesError):
         raise answer
+    if (source := getattr(request.state, "placed_for", None)) is not None:  # by now, it is committed
+        metrics.observe_placed(source, 1)
     return answer
 
 
@@ -117,12 +120,17 @@ def place_all(conn: Connection, caller: Caller, asked: Sequence[Asked]) -> Seque
     # by number, as everybody else does it: who takes locks in one order waits for nobody who waits for him
     places = sorted(orders, key=lambda place: orders[place].external_id)
     results = placing_many.place_many(
-        conn, caller, [orders[place] for place in places], clock=asked[0].call.backend.clock
+        conn,
+        caller,
+        [orders[place] for place in places],
+        causes=[asked[place].cause for place in places],
+        clock=asked[0].call.backend.clock,
     )
     outcomes: dict[int, Outcome] = {place: order for place, order in enumerate(read) if isinstance(order, MesError)}
     for place, result in zip(places, results, strict=True):
         if isinstance(result, Placed):
-            asked[place].call.request.state.order_id = result.order_id
+            state = asked[place].call.request.state
+            state.order_id, state.placed_for = result.order_id, caller.name if result.created else None
             outcomes[place] = _placed(conn, caller, orders[place], result)
         else:
             outcomes[place] = result

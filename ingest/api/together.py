@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 from sqlalchemy import Connection, text
@@ -21,6 +21,7 @@ from mes.callers.keys import Authenticated, Keyed
 from mes.callers.model import Caller, NotAuthenticated
 from mes.db import direct
 from mes.errors import MesError
+from mes.observability import traces
 
 # an import may hold an order of the same number, or somebody a customer: then each call waits for itself
 _SHORT_WAIT = text("set local lock_timeout = '250ms'")
@@ -36,6 +37,8 @@ class Asked:
 
     call: Call
     body: Body
+    cause: str | None = field(default_factory=traces.traceparent)
+    """The `traceparent` of the request."""
 
     @property
     def given_keys(self) -> Sequence[str]:
@@ -62,7 +65,8 @@ def answer_all(backend: Backend, work: Work, asked: Sequence[Asked]) -> Sequence
     """
     backend.backlog.check()
     group = _Group(backend, asked)
-    with group.transaction() as conn:
+    causes = [each.cause for each in asked]
+    with traces.span("answer together", causes=causes), group.transaction() as conn:
         if len(asked) > 1:
             direct.execute(conn, _SHORT_WAIT, {})
         group.recognise(conn)

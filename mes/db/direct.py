@@ -14,6 +14,8 @@ import psycopg
 from sqlalchemy import Connection, Dialect, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
+from mes.observability import traces
+
 _ROWS: WeakKeyDictionary[TextClause, Any] = WeakKeyDictionary()
 """The named tuple that each statement's rows become."""
 
@@ -33,8 +35,9 @@ def fetch_all(conn: Connection, statement: TextClause, values: Mapping[str, Any]
     Raises:
         DBAPIError: as `Connection.execute` would.
     """
-    with _cursor(conn) as cursor:
-        found = cursor.execute(_sql(statement, conn.dialect), values).fetchall()
+    sql = _sql(statement, conn.dialect)
+    with _cursor(conn, sql) as cursor:
+        found = cursor.execute(sql, values).fetchall()
         if statement not in _ROWS:
             _ROWS[statement] = namedtuple("Row", [column.name for column in cursor.description or ()])  # noqa: PYI024 - not known before
         return [_ROWS[statement]._make(row) for row in found]
@@ -46,8 +49,9 @@ def rows(conn: Connection, sql: str, values: Mapping[str, Any]) -> list[tuple[An
     Raises:
         DBAPIError: as `Connection.execute` would.
     """
-    with _cursor(conn) as cursor:
-        return cursor.execute(_sql(_clause(sql), conn.dialect), values, binary=True).fetchall()
+    statement = _sql(_clause(sql), conn.dialect)
+    with _cursor(conn, statement) as cursor:
+        return cursor.execute(statement, values, binary=True).fetchall()
 
 
 def execute(conn: Connection, statement: TextClause, values: Mapping[str, Any]) -> None:
@@ -56,8 +60,9 @@ def execute(conn: Connection, statement: TextClause, values: Mapping[str, Any]) 
     Raises:
         DBAPIError: as `Connection.execute` would.
     """
-    with _cursor(conn) as cursor:
-        cursor.execute(_sql(statement, conn.dialect), values)
+    sql = _sql(statement, conn.dialect)
+    with _cursor(conn, sql) as cursor:
+        cursor.execute(sql, values)
 
 
 def stream(conn: Connection, sql: str, *, at_once: int) -> Iterator[list[tuple[Any, ...]]]:
@@ -68,7 +73,7 @@ def stream(conn: Connection, sql: str, *, at_once: int) -> Iterator[list[tuple[A
     Raises:
         DBAPIError: as `Connection.execute` would.
     """
-    with _cursor(conn, "streamed") as cursor:
+    with _cursor(conn, sql.encode(), "streamed") as cursor:
         cursor.execute(sql.encode())
         while found := cursor.fetchmany(at_once):
             yield found
@@ -80,19 +85,19 @@ def copy_in(conn: Connection, sql: str, rows: Iterable[tuple[Any, ...]]) -> None
     Raises:
         DBAPIError: as `Connection.execute` would.
     """
-    with _cursor(conn) as cursor, cursor.copy(sql.encode()) as copy:
+    with _cursor(conn, sql.encode()) as cursor, cursor.copy(sql.encode()) as copy:
         for row in rows:
             copy.write_row(row)
 
 
 @contextmanager
-def _cursor(conn: Connection, name: str = "") -> "Iterator[psycopg.Cursor[Any]]":
-    """A cursor; one with a name stays on the server."""
+def _cursor(conn: Connection, sql: bytes, name: str = "") -> "Iterator[psycopg.Cursor[Any]]":
+    """A cursor for a statement; one with a name stays on the server."""
     if not conn.in_transaction():
         conn.begin()  # as SQLAlchemy does, or a later commit would be none
     driver = cast("psycopg.Connection[Any]", conn.connection.driver_connection)
     try:
-        with driver.cursor(name, binary=True) if name else driver.cursor() as cursor:
+        with traces.query(sql), driver.cursor(name, binary=True) if name else driver.cursor() as cursor:
             yield cursor
     except psycopg.Error as error:
         lost = driver.closed

@@ -1,7 +1,11 @@
 """Opens connections to Postgres; transactions begin at the edges, with `engine.begin()`."""
 
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.engine import make_url
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext, make_url
+
+from mes.observability import traces
 
 # a server that is gone without a word (a cut cable, a host that died) is given up after some twenty seconds
 _ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 20_000}
@@ -25,7 +29,7 @@ def connect(
             otherwise which ones the server has closed.
         wait_s: for how long a connection is waited for while all are in use, seconds.
     """
-    return create_engine(
+    engine = create_engine(
         sqlalchemy_url(url),
         pool_size=pool_size,
         pool_pre_ping=ping,
@@ -33,3 +37,26 @@ def connect(
         pool_timeout=wait_s,
         connect_args={"application_name": application, "options": "-c timezone=UTC", "connect_timeout": 10} | _ALIVE,
     )
+    _trace(engine)
+    return engine
+
+
+def _trace(engine: Engine) -> None:
+    """Make each statement a span of the work that it belongs to."""
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def begin(_conn: object, _cursor: object, statement: str, _values: object, context: Any, _many: bool) -> None:  # noqa: ANN401, FBT001 - SQLAlchemy's
+        if context is not None:
+            context.span = traces.begin_query(statement)
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def end(_conn: object, _cursor: object, _statement: str, _values: object, context: Any, _many: bool) -> None:  # noqa: ANN401, FBT001 - SQLAlchemy's
+        if (span := getattr(context, "span", None)) is not None:
+            span.end()
+
+    @event.listens_for(engine, "handle_error")
+    def fail(failed: ExceptionContext) -> None:
+        span = getattr(failed.execution_context, "span", None)
+        if span is not None and span.is_recording():
+            traces.note_error(span, failed.original_exception)
+            span.end()

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from mes.dispatch.model import DISPATCHER
+from mes.observability import traces
 from mes.orders.life import EventType
 
 
@@ -44,10 +45,15 @@ with wanted as (
     insert into ops.outbox (order_id, sequence, event)
     select order_id, version, ops.cloud_event(
         order_id, source, external_id, status, version, held_since is not null,
-        :type, :occurred_at, :system, :actor, :reason, data)
+        :type, :occurred_at, :system, :actor, :reason, data,
+        cast(:traceparent as text))
     from changed
 )
-select order_id from changed
+select order_id, (
+    select event ->> 'traceparent' from ops.outbox as before
+    where before.order_id = changed.order_id and before.sequence = changed.version - 1 and before.telling = 0
+) as led_to
+from changed
 """)
 
 
@@ -66,18 +72,18 @@ def hand_over(
     """
     if not orders:
         return []
-    done = conn.execute(
-        _HAND_OVER,
-        {
-            "order_ids": [order.order_id for order in orders],
-            "versions": [order.version for order in orders],
-            "names": [order.to for order in orders],
-            "gives_back": gives_back,
-            "type": type_.value,
-            "occurred_at": occurred_at,
-            "system": DISPATCHER.system.value,
-            "actor": DISPATCHER.name,
-            "reason": reason,
-        },
-    )
-    return list(done.scalars())
+    values = {
+        "order_ids": [order.order_id for order in orders],
+        "versions": [order.version for order in orders],
+        "names": [order.to for order in orders],
+        "gives_back": gives_back,
+        "type": type_.value,
+        "occurred_at": occurred_at,
+        "system": DISPATCHER.system.value,
+        "actor": DISPATCHER.name,
+        "reason": reason,
+    }
+    with traces.span(f"orders {type_.value}", attributes={"mes.orders": len(orders)}) as span:
+        rows = conn.execute(_HAND_OVER, values | {"traceparent": traces.traceparent()}).all()
+        traces.follow(span, (row.led_to for row in rows))
+    return [row.order_id for row in rows]

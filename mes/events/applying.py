@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from opentelemetry.trace import SpanKind
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -17,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from mes.db import query
 from mes.events.inbox import Key
 from mes.events.judging import Judgement, Standing, Verdict, judge, judged_again_at
+from mes.observability import traces
 from mes.orders import service
 from mes.orders.life import Status, System
 from mes.orders.model import Actor, Told
@@ -172,14 +174,17 @@ class _Look:
         if judgement.verdict is Verdict.IGNORE or self._order_id is None:
             self._ignore(event, judgement.reason)
             return
-        service.transition(
-            self._conn,
-            self._order_id,
-            Status(event.type),
-            Actor(self._sender, f"{self._sender} (bus)"),
-            reason=event.reason,
-            told=Told(event.event_id, event.occurred_at),
-        )
+        about = {traces.ORDER: str(self._order_id), "messaging.message.id": event.event_id}
+        about["messaging.operation.type"] = "process"
+        with traces.span("apply event", kind=SpanKind.CONSUMER, causes=[event.traceparent], attributes=about):
+            service.transition(
+                self._conn,
+                self._order_id,
+                Status(event.type),
+                Actor(self._sender, f"{self._sender} (bus)"),
+                reason=event.reason,
+                told=Told(event.event_id, event.occurred_at),
+            )
         self._read_order()
         self.applied += 1
         self._decide(event, "applied", f"version {self._version}")
@@ -279,7 +284,8 @@ class _Look:
     def _undecided(self) -> list[Row[Any]]:
         rows = self._conn.execute(
             text("""
-                select inbox_id, event_id, sequence, type, occurred_at, reason, fault, received_at, state, outcome
+                select inbox_id, event_id, sequence, type, occurred_at, reason, fault, received_at, state, outcome,
+                    event ->> 'traceparent' as traceparent
                 from ops.inbox
                 where sender = :sender and source = :source and external_id = :external_id
                     and state in ('waiting', 'parked')

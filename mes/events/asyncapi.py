@@ -105,6 +105,11 @@ def _event(data: Document, *, sequence_needed: bool) -> Document:
                 "pattern": "^[1-9][0-9]*$",
                 "description": "Counts from 1 per order and sender; who cannot number leaves it out.",
             },
+            "traceparent": {
+                "type": "string",
+                "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
+                "description": "W3C Trace Context of the work that made it: what goes on from it belongs to its trace.",
+            },
             "data": data,
         },
     }

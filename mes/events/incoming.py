@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from mes.errors import MesError
+from mes.observability import traces
 from mes.orders.life import Status
 
 LARGEST_BYTES = 1024 * 1024
@@ -60,6 +61,7 @@ def read(
         UnreadableEvent: it tells neither its order nor itself; says why.
     """
     event = _event(body, headers or {}, bare=bare)
+    event |= traces.headers(event, headers)
     data = event.get("data")
     if not isinstance(data, dict):
         raise UnreadableEvent("`data` must be an object.")

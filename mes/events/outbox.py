@@ -108,6 +108,22 @@ def after(conn: Connection, position: int, limit: int = BATCH) -> Sequence[Told]
     return [Told(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for the row as a mapping
 
 
+def causes(conn: Connection, order_ids: Sequence[UUID]) -> Sequence[str | None]:
+    """The `traceparent` of what made the last event of each of these orders."""
+    rows = conn.execute(
+        text("""
+            select last.event ->> 'traceparent' as traceparent
+            from unnest(cast(:order_ids as uuid[])) as asked (order_id)
+            cross join lateral (
+                select event from ops.outbox where outbox.order_id = asked.order_id
+                order by sequence desc, telling desc limit 1
+            ) as last
+        """),
+        {"order_ids": list(order_ids)},
+    )
+    return list(rows.scalars())
+
+
 def note(conn: Connection, lease: Lease, carried: Progress) -> None:
     """Remember how far the lease's carrier has got; back, too, when its bus has lost what it had.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 import structlog
+from opentelemetry.trace import SpanKind
 from sqlalchemy import Engine
 
 from mes.clock import Clock, utc_now
@@ -14,7 +15,7 @@ from mes.events import leases, outbox
 from mes.events.carriers.carrier import Carrier
 from mes.events.leases import Lease
 from mes.events.outbox import LeaseLost, Progress, Told
-from mes.observability import metrics
+from mes.observability import metrics, traces
 
 # a bus that lost its store is found out within this time, though nothing new is to be told
 LOOK_S = 2.0
@@ -75,9 +76,16 @@ class Relay:
         self._carrier.close()
 
     def _carry(self, lease: Lease, events: Sequence[Told]) -> None:
-        carried = self._carrier.carry(events)
-        with self._database.begin() as conn:
-            outbox.note(conn, lease, carried)
+        what: dict[str, str | int] = {
+            "messaging.system": self._carrier.name,
+            "messaging.operation.type": "send",
+            "messaging.batch.message_count": len(events),
+        }
+        causes = (traces.of_message(event.event) for event in events)
+        with traces.span(f"publish {self._carrier.name}", kind=SpanKind.PRODUCER, causes=causes, attributes=what):
+            carried = self._carrier.carry(events)
+            with self._database.begin() as conn:
+                outbox.note(conn, lease, carried)
         self._progress = carried
         now = self._clock()
         metrics.observe_publishing(self._carrier.name, [(now - event.created_at).total_seconds() for event in events])

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from mes.observability import traces
+
 TYPE = "snapshot"
 """Of the event `mes.order.snapshot.v1`: no event of the order's life, so it raises no version."""
 
@@ -21,8 +23,8 @@ def tell(conn: Connection, order_ids: Sequence[UUID], reason: str) -> Sequence[U
     if not order_ids:
         return []
     conn.execute(_LOCK, {"order_ids": list(order_ids)})
-    values = {"order_ids": list(order_ids), "reason": reason, "type": TYPE, "actor": ACTOR}
-    return list(conn.execute(_TELL, values).scalars())
+    about = {"reason": reason, "type": TYPE, "actor": ACTOR, "traceparent": traces.traceparent()}
+    return list(conn.execute(_TELL, {"order_ids": list(order_ids), **about}).scalars())
 
 
 _LOCK = text("""
@@ -59,7 +61,7 @@ select order_id, version, telling,
             'status_since', status_since, 'hold_reason', hold_reason, 'placed_at', placed_at, 'due_at', due_at,
             'rush', rush, 'currency', currency, 'paid', paid, 'total', total,
             'customer', jsonb_build_object('external_id', customer, 'tier', tier), 'items', coalesce(items, '[]')
-        )
+        ), cast(:traceparent as text)
     ) || jsonb_build_object('id', order_id || '/' || version || '/snapshot-' || telling)
 from standing
 order by order_id

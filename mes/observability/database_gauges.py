@@ -63,6 +63,20 @@ def _longest_in_status(conn: Connection) -> Samples:
     return [("mes_orders_oldest_in_status_seconds", (row.status,), age(row.oldest_s)) for row in rows]
 
 
+def _on_time(conn: Connection) -> Samples:
+    """Of the last seven days, by the daily report, which is no older than its own gauge of freshness says."""
+    row = conn.execute(
+        text("""
+            select coalesce(sum(finished), 0) as finished, coalesce(sum(finished_late), 0) as late
+            from marts.throughput_daily where day > (now() at time zone 'UTC')::date - 7
+        """)
+    ).one()
+    return [
+        ("mes_orders_finished_week", ("on_time",), float(row.finished - row.late)),
+        ("mes_orders_finished_week", ("late",), float(row.late)),
+    ]
+
+
 def _feeds(conn: Connection) -> Samples:
     rows = conn.execute(text("select feed, extract(epoch from now() - loaded_at) as age_s from ops.feed_loads")).all()
     return [("mes_feed_last_load_age_seconds", (row.feed,), age(row.age_s)) for row in rows]
@@ -312,6 +326,11 @@ GROUPS = (
         _longest_in_status,
     ),
     Group(
+        "on_time",
+        (Gauge("mes_orders_finished_week", "Orders finished in the last seven days.", ("when",)),),
+        _on_time,
+    ),
+    Group(
         "feeds",
         (Gauge("mes_feed_last_load_age_seconds", "How long ago a feed was last loaded.", ("feed",)),),
         _feeds,
@@ -407,12 +426,6 @@ GROUPS = (
     ),
     *postgres_gauges.GROUPS,
 )
-_UP = Gauge("mes_database_up", "Whether the database answered in time; if 0, the gauges below are missing.")
-_GROUP_UP = Gauge(
-    "mes_database_group_up",
-    "Whether these gauges could be read; 0 while their tables are missing or locked.",
-    ("group",),
-)
 
 
 class DatabaseGauges:
@@ -422,48 +435,65 @@ class DatabaseGauges:
     raises, so that a scrape always brings the process's own metrics.
     """
 
-    def __init__(self, database_url: str, *, limit_s: float = LIMIT_S, kept_s: float = KEPT_S) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        subject: str = "database",
+        groups: Sequence[Group] = GROUPS,
+        limit_s: float = LIMIT_S,
+        kept_s: float = KEPT_S,
+    ) -> None:
+        """Of our database; or of another one, with questions of its own: `mes_<subject>_up` says if it answers."""
+        self._groups = groups
+        self._up = Gauge(f"mes_{subject}_up", "Whether it answered in time; if 0, the gauges below are missing.")
+        self._group_up = Gauge(
+            f"mes_{subject}_group_up",
+            "Whether these gauges could be read; 0 while their tables are missing or locked.",
+            ("group",),
+        )
         self._database = probe.connect(database_url, statement_timeout_ms=QUESTION_TIMEOUT_MS)
-        self._ask = TimeLimited(self._look, limit_s, "database-gauges")
+        self._ask = TimeLimited(self._look, limit_s, f"{subject}-gauges")
         self._kept_s, self._asked_at = kept_s, float("-inf")
         self._kept: Samples = ()
 
     def describe(self) -> Iterator[Metric]:
         """All gauges, without samples."""
-        return iter(_families(()))
+        return iter(self._families(()))
 
     def collect(self) -> Iterator[Metric]:
         """All gauges, with what the database says now, or said within the last two seconds."""
         if time.monotonic() - self._asked_at >= self._kept_s:
             self._kept, self._asked_at = self._samples(), time.monotonic()
-        return iter(_families(self._kept))
+        return iter(self._families(self._kept))
 
     def _samples(self) -> Samples:
         try:
             return self._ask()
         except (DBAPIError, TimeoutError) as error:
             reason = type(getattr(error, "orig", error)).__name__
-            log.warning("database did not answer for metrics", reason=reason)
-            return ((_UP.name, (), 0.0),)
+            log.warning("database did not answer for metrics", asked_for=self._up.name, reason=reason)
+            return ((self._up.name, (), 0.0),)
 
     def _look(self) -> Samples:
         with self._database.connect() as conn:
-            return ((_UP.name, (), 1.0), *(sample for group in GROUPS for sample in _asked(conn, group)))
+            return (
+                (self._up.name, (), 1.0),
+                *(sample for group in self._groups for sample in self._asked(conn, group)),
+            )
 
+    def _asked(self, conn: Connection, group: Group) -> Iterable[tuple[str, Labels, float]]:
+        try:
+            samples = group.ask(conn)
+        except DBAPIError as error:
+            if not isinstance(error.orig, _UNREADABLE):
+                raise
+            return ((self._group_up.name, (group.name,), 0.0),)
+        return ((self._group_up.name, (group.name,), 1.0), *samples)
 
-def _asked(conn: Connection, group: Group) -> Iterable[tuple[str, Labels, float]]:
-    try:
-        samples = group.ask(conn)
-    except DBAPIError as error:
-        if not isinstance(error.orig, _UNREADABLE):
-            raise
-        return ((_GROUP_UP.name, (group.name,), 0.0),)
-    return ((_GROUP_UP.name, (group.name,), 1.0), *samples)
-
-
-def _families(samples: Samples) -> Sequence[Metric]:
-    gauges = (_UP, _GROUP_UP, *(gauge for group in GROUPS for gauge in group.gauges))
-    families = {gauge.name: GaugeMetricFamily(gauge.name, gauge.meaning, labels=gauge.labels) for gauge in gauges}
-    for name, labels, value in samples:
-        families[name].add_metric(labels, value)
-    return tuple(families.values())
+    def _families(self, samples: Samples) -> Sequence[Metric]:
+        gauges = (self._up, self._group_up, *(gauge for group in self._groups for gauge in group.gauges))
+        families = {gauge.name: GaugeMetricFamily(gauge.name, gauge.meaning, labels=gauge.labels) for gauge in gauges}
+        for name, labels, value in samples:
+            families[name].add_metric(labels, value)
+        return tuple(families.values())

@@ -2,39 +2,19 @@
 
 import logging
 import logging.handlers
-import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypedDict
 
 import structlog
+from opentelemetry import trace
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-REDACTED = "[redacted]"
-
-# `authorization` is a header, the rest are the names that libraries and people give to what must stay private
-_SECRET_KEY = re.compile(
-    r"(?i)(password|passwd|passphrase|secret|authorization|credential|private_?key|api_?key|(^|[_-])token$|^cookie$)"
-)
-_SECRET_TEXT: tuple[tuple[re.Pattern[str], str], ...] = (
-    # a URL's password runs to the last `@` before a blank, since people forget to escape `/` and `@` in it
-    (re.compile(r"(?i)\b((?!https?:)[a-z][a-z0-9+.-]*://[^\s:/@'\"]*):[^\s'\"]+@"), rf"\1:{REDACTED}@"),
-    (re.compile(r"(?i)\b(https?://[^\s:/@'\"]*):[^\s/'\"]+@"), rf"\1:{REDACTED}@"),
-    (re.compile(r"(?i)(\bbearer|authorization\W+basic)\s+[\w.~+/=-]+"), rf"\1 {REDACTED}"),
-    (
-        re.compile(
-            r"(?i)(?P<key>[\"']?\b[\w-]*(?:password|passwd|secret|token|api_?key)[\"']?\s*[=:]\s*)"
-            r"(?P<value>\"[^\"]*\"|'[^']*'|[^\s&;,\"'}\])]+)"
-        ),
-        rf"\g<key>{REDACTED}",
-    ),
-)
-# what each of these patterns needs; most values, such as ids and names, have none of it and are spared the rest
-_MAY_HOLD_SECRET = re.compile(r"[:=\s]")
+from mes.observability.redaction import redact
 
 
 class UvicornOptions(TypedDict):
@@ -57,17 +37,19 @@ class _Stderr(logging.Handler):
             self.handleError(record)
 
 
-def configure(process: str, level: str = "INFO") -> None:
+def configure(process: str, level: str = "INFO", *, tap: Processor | None = None) -> None:
     """Send all logs of this process, structlog's and the standard library's, to stderr as JSON lines.
 
-    Each line has `timestamp` (ISO 8601, UTC), `level`, `logger`, `process`, `event`, and whatever `bound` holds.
+    Each line has `timestamp` (ISO 8601, UTC), `level`, `logger`, `process`, `event`, where there is a trace `trace_id`
+    and `span_id`, and whatever `bound` holds.
     Call it once, first thing in a process; calling it again replaces the earlier settings.
 
     Args:
         process: the name that this process has in `mes up`, such as `worker`.
         level: the least level that is written.
+        tap: sees each line's facts as they are written, redacted; for sending them elsewhere.
     """
-    _install(level, _as_json(process))
+    _install(level, _as_json(process, tap))
     _log_what_nobody_caught()
 
 
@@ -104,37 +86,10 @@ def bound(**context: object) -> Iterator[None]:
         yield
 
 
-def redact(_logger: WrappedLogger | None, _method: str, event: EventDict) -> EventDict:
-    """Structlog processor that removes secrets from an event: by the key's name, and from within any text."""
-    return {key: _clean(str(key), value) for key, value in event.items()}
-
-
-def redact_text(text: str) -> str:
-    """The text without passwords in URLs, bearer tokens and values of keys such as `password=`."""
-    if not _MAY_HOLD_SECRET.search(text):
-        return text
-    for pattern, replacement in _SECRET_TEXT:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def _clean(key: str, value: object) -> object:
-    if _SECRET_KEY.search(key) and value is not None:
-        return REDACTED
-    if isinstance(value, str):
-        return redact_text(value)
-    if isinstance(value, Mapping):
-        return {name: _clean(str(name), inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_clean("", inner) for inner in value]
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return redact_text(str(value))  # a SQLAlchemy URL, an exception, a path: whatever JSON would have called str() on
-
-
 def _shared() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -143,11 +98,12 @@ def _shared() -> list[Processor]:
     ]
 
 
-def _as_json(process: str) -> list[Processor]:
+def _as_json(process: str, tap: Processor | None = None) -> list[Processor]:
     tracebacks = structlog.processors.ExceptionRenderer(
         structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # locals hold secrets that have no name
     )
-    return [_named(process), tracebacks, redact, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    taps = [tap] if tap is not None else []
+    return [_named(process), tracebacks, redact, *taps, structlog.processors.JSONRenderer(ensure_ascii=False)]
 
 
 def _formatter(render: list[Processor]) -> logging.Formatter:
@@ -190,6 +146,14 @@ def _take_over_terminal_handlers() -> None:
         ]
         if len(kept) < len(logger.handlers):
             logger.handlers, logger.propagate = kept, True
+
+
+def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event.setdefault("trace_id", f"{context.trace_id:032x}")
+        event.setdefault("span_id", f"{context.span_id:016x}")
+    return event
 
 
 def _named(process: str) -> Processor:

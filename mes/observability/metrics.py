@@ -28,6 +28,8 @@ _JOB_BUCKETS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _BATCH_BUCKETS_S = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _LAG_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
+_SIZES, _LARGEST = ((10_000, "under_10k"), (100_000, "under_100k"), (1_000_000, "under_1m")), "1m_or_more"
+
 # it would give each of ours a second series that nobody asks for
 disable_created_metrics()  # type: ignore[no-untyped-call]  # of the library
 REGISTRY = CollectorRegistry()
@@ -56,6 +58,20 @@ _job_duration = Histogram(
     registry=REGISTRY,
 )
 _jobs_in_progress = Gauge("mes_jobs_in_progress", "Jobs that this process runs now.", ["task"], registry=REGISTRY)
+_placed = Counter("mes_orders_placed_total", "Orders that were placed by the API.", ["source"], registry=REGISTRY)
+_models = Counter(
+    "mes_models_total",
+    "Models that were sent, by whether their measures were known.",
+    ["known"],
+    registry=REGISTRY,
+)
+_measuring = Histogram(
+    "mes_model_measuring_seconds",
+    "Time that measuring a model took, by its size in triangles.",
+    ["triangles"],
+    buckets=_JOB_BUCKETS_S,
+    registry=REGISTRY,
+)
 _pricing_wait = Histogram(
     "mes_pricing_wait_seconds",
     "Time from an order's submission to its price.",
@@ -111,6 +127,12 @@ _first_rows = Histogram(
 )
 _stream_messages = Gauge("mes_bus_stream_messages", "Messages of ours on the bus.", ["carrier"], registry=REGISTRY)
 _stream_bytes = Gauge("mes_bus_stream_bytes", "Bytes that they take there.", ["carrier"], registry=REGISTRY)
+_pending = Gauge(
+    "mes_bus_pending_messages",
+    "Messages of a sender that a bus has still to bring us, when it last brought one.",
+    ["carrier", "sender"],
+    registry=REGISTRY,
+)
 _reads = Counter(
     "mes_reads_total",
     "Reads of a process that has a replica, by the server that answered and why.",
@@ -191,6 +213,28 @@ def observe_job(task: str, outcome: JobOutcome, seconds: float) -> None:
     """Count a run of a job that was timed elsewhere."""
     _jobs.labels(task, outcome.value).inc()
     _job_duration.labels(task, outcome.value).observe(seconds)
+
+
+def observe_placed(source: str, orders: int) -> None:
+    """Count orders that a caller has placed."""
+    if orders:
+        _placed.labels(source).inc(orders)
+
+
+def observe_model(*, known: bool) -> None:
+    """Count a model that somebody wants to use; a known one is not measured again."""
+    _models.labels("yes" if known else "no").inc()
+
+
+def observe_measuring(triangles: int, seconds: float) -> None:
+    """Time a measurement."""
+    size = next((name for most, name in _SIZES if triangles < most), _LARGEST)
+    _measuring.labels(size).observe(seconds)
+
+
+def observe_pending(carrier: str, sender: str, messages: int) -> None:
+    """Tell how many messages of a sender are still to come."""
+    _pending.labels(carrier, sender).set(messages)
 
 
 def observe_pricing(waits_s: Iterable[float]) -> None:

@@ -28,7 +28,7 @@ def _server(conn: Connection) -> Samples:
     ).all()
     row = conn.execute(
         text("""
-            select deadlocks, current_setting('max_connections')::int as most,
+            select deadlocks, blks_hit, blks_read, current_setting('max_connections')::int as most,
                 pg_database_size(current_database()) as bytes
             from pg_stat_database where datname = current_database()
         """)
@@ -42,6 +42,8 @@ def _server(conn: Connection) -> Samples:
         ("mes_postgres_oldest_transaction_seconds", (), max((age(state.oldest_s) for state in states), default=0.0)),
         ("mes_postgres_waiting_for_locks", (), float(sum(state.waiting for state in states))),
         ("mes_postgres_deadlocks", (), float(row.deadlocks)),
+        ("mes_postgres_blocks", ("hit",), float(row.blks_hit)),
+        ("mes_postgres_blocks", ("read",), float(row.blks_read)),
         ("mes_postgres_database_bytes", (), float(row.bytes)),
     ]
 
@@ -107,6 +109,7 @@ GROUPS = (
             Gauge("mes_postgres_connections_max", "So many there can be."),
             Gauge("mes_postgres_oldest_transaction_seconds", "How long the oldest transaction under way has lasted."),
             Gauge("mes_postgres_waiting_for_locks", "Connections that wait for a lock."),
+            Gauge("mes_postgres_blocks", "Blocks asked of its cache since then: hits, and what was read.", ("state",)),
             Gauge("mes_postgres_deadlocks", "Deadlocks since the server's statistics began."),
             Gauge("mes_postgres_database_bytes", "Size of our database."),
         ),

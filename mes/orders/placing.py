@@ -14,6 +14,7 @@ from mes.errors import MesError
 from mes.jobs.names import PRICE_ORDER, PRICING_QUEUE
 from mes.models.errors import NoSuchModel
 from mes.models.pending import ModelPending
+from mes.observability import traces
 from mes.orders.new_order import NewOrder
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -157,7 +158,8 @@ with item as materialized (
 ), told as (
     insert into ops.outbox (order_id, sequence, event)
     select order_id, version, ops.cloud_event(
-        order_id, :caller, :external_id, status, version, false, status::text, :now, :system, :actor, null, null)
+        order_id, :caller, :external_id, status, version, false, status::text, :now, :system, :actor, null, null,
+        cast(:traceparent as text))
     from placed
 ), job as (
     select procrastinate_defer_jobs_v1(array[row(
@@ -198,10 +200,13 @@ where orders.source = :caller and orders.external_id = :external_id
 """)
 
 
-def place(conn: Connection, caller: Caller, new: NewOrder, *, clock: Clock = utc_now) -> Placed:
+def place(
+    conn: Connection, caller: Caller, new: NewOrder, *, cause: str | None = None, clock: Clock = utc_now
+) -> Placed:
     """Write a new order, SUBMITTED at version 1, in the caller's transaction; a job prices it after the commit.
 
-    The same content under the same number is the same order: nothing is written.
+    The same content under the same number is the same order: nothing is written. `cause` is the `traceparent` of what
+    it came with, by default the current work's.
 
     Raises:
         ExternalIdTaken: the caller has another order of this number.
@@ -214,7 +219,7 @@ def place(conn: Connection, caller: Caller, new: NewOrder, *, clock: Clock = utc
     now = clock()
     if new.placed_at is not None and new.placed_at > now + CLOCK_TOLERANCE:
         raise PlacedInFuture(placed_at=new.placed_at.isoformat())
-    values = _values(caller, new, now)
+    values = _values(caller, new, now) | {"traceparent": cause or traces.traceparent()}
     for _ in range(_ATTEMPTS):
         row = conn.execute(_PLACE, values).one()
         if row.order_id is not None:

@@ -12,6 +12,7 @@ from mes.clock import Clock, utc_now
 from mes.db import direct
 from mes.errors import MesError
 from mes.jobs.names import PRICE_ORDERS, PRICED_TOGETHER, PRICING_QUEUE
+from mes.observability import traces
 from mes.orders import placing
 from mes.orders.new_order import NewOrder
 from mes.orders.placing import CLOCK_TOLERANCE, Added, ExternalIdTaken, Placed, PlacedInFuture
@@ -24,7 +25,8 @@ _PLACE_MANY = text("""
 with told as materialized (
     select * from jsonb_to_recordset(cast(:orders as jsonb)) as told(
         nth integer, external_id text, customer text, customer_name text, tier text,
-        placed_at timestamptz, due_at timestamptz, rush boolean, content_hash text, items jsonb, data jsonb
+        placed_at timestamptz, due_at timestamptz, rush boolean, content_hash text, items jsonb, data jsonb,
+        traceparent text
     )
 ), existing as materialized (
     select told.nth, own.order_id, own.content_hash = told.content_hash as same
@@ -84,7 +86,8 @@ with told as materialized (
     on conflict (source, external_id) do nothing
     returning order_id, external_id, status, status_since, version, placed_at, created_at, changed_at, currency
 ), new as materialized (
-    select order_id, nth, version, status, data from placed inner join wanted using (external_id)
+    select order_id, external_id, nth, version, status, data, traceparent
+    from placed inner join wanted using (external_id)
 ), items as (
     insert into ops.order_items (
         order_id, line, model_id, material, finish, quantity, longest_side_mm, stones, engraving
@@ -97,8 +100,9 @@ with told as materialized (
 ), outgoing as (
     insert into ops.outbox (order_id, sequence, event)
     select order_id, version, ops.cloud_event(
-        order_id, :caller, external_id, status, version, false, status::text, :now, :system, :actor, null, null)
-    from placed
+        order_id, :caller, external_id, status, version, false, status::text, :now, :system, :actor, null, null,
+        traceparent)
+    from new
 ), job as (
     select procrastinate_defer_jobs_v1(array_agg(row(
         :queue, :task, 0, null, null, jsonb_build_object('order_ids', order_ids), null
@@ -124,13 +128,20 @@ Result = Placed | MesError
 
 
 def place_many(
-    conn: Connection, caller: Caller, orders: Sequence[NewOrder], *, clock: Clock = utc_now
+    conn: Connection,
+    caller: Caller,
+    orders: Sequence[NewOrder],
+    *,
+    causes: Sequence[str | None] | None = None,
+    clock: Clock = utc_now,
 ) -> Sequence[Result]:
     """Write new orders, in the caller's transaction; for each, in order: what was placed, or why it was not.
 
     What is refused changes nothing. A number that comes twice is looked at in turn: the same content is the same order.
+    `causes` are the `traceparent` of what each order came with; by default the current work's.
     """
     now = clock()
+    causes = causes if causes is not None else [traces.traceparent()] * len(orders)
     results: dict[int, Result] = {}
     first: dict[str, int] = {}
     for nth, order in enumerate(orders):
@@ -138,24 +149,26 @@ def place_many(
             results[nth] = PlacedInFuture(placed_at=order.placed_at.isoformat())
         else:
             first.setdefault(order.external_id, nth)
-    for row in _place(conn, caller, [(nth, orders[nth]) for nth in first.values()], now):
+    for row in _place(conn, caller, [(nth, orders[nth], causes[nth]) for nth in first.values()], now):
         result = _result(row, orders[row.nth])
         if result is not None:
             results[row.nth] = result
     for nth, order in enumerate(orders):
         if nth not in results:
-            results[nth] = _place_one(conn, caller, order, clock)
+            results[nth] = _place_one(conn, caller, order, causes[nth], clock)
     return [results[nth] for nth in range(len(orders))]
 
 
-def _place(conn: Connection, caller: Caller, orders: Sequence[tuple[int, NewOrder]], now: datetime) -> Sequence[Any]:
+def _place(
+    conn: Connection, caller: Caller, orders: Sequence[tuple[int, NewOrder, str | None]], now: datetime
+) -> Sequence[Any]:
     if not orders:
         return ()
     return direct.fetch_all(
         conn,
         _PLACE_MANY,
         {
-            "orders": to_json([_told(nth, order, now) for nth, order in orders]).decode(),
+            "orders": to_json([_told(nth, order, cause, now) for nth, order, cause in orders]).decode(),
             "caller": caller.name,
             "usual_tier": caller.usual_tier,
             "system": caller.actor.system.value,
@@ -168,7 +181,7 @@ def _place(conn: Connection, caller: Caller, orders: Sequence[tuple[int, NewOrde
     )
 
 
-def _told(nth: int, order: NewOrder, now: datetime) -> dict[str, object]:
+def _told(nth: int, order: NewOrder, cause: str | None, now: datetime) -> dict[str, object]:
     items: list[dict[str, object]] = order.model_dump(mode="json", include={"items"})["items"]
     for item in items:
         item["stones"] = item["stones"] or None
@@ -184,6 +197,7 @@ def _told(nth: int, order: NewOrder, now: datetime) -> dict[str, object]:
         "content_hash": order.content_hash,
         "items": items,
         "data": placing.content_told(order, items),
+        "traceparent": cause,
     }
 
 
@@ -201,9 +215,9 @@ def _result(row: Any, order: NewOrder) -> Result | None:  # noqa: ANN401 - a nam
     return ExternalIdTaken(external_id=order.external_id, order_id=row.existing_id)
 
 
-def _place_one(conn: Connection, caller: Caller, order: NewOrder, clock: Clock) -> Result:
+def _place_one(conn: Connection, caller: Caller, order: NewOrder, cause: str | None, clock: Clock) -> Result:
     try:
         with conn.begin_nested():  # what is refused leaves nothing
-            return placing.place(conn, caller, order, clock=clock)
+            return placing.place(conn, caller, order, cause=cause, clock=clock)
     except MesError as refused:
         return refused

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Connection, Row, text
 
+from mes.observability import traces
 from mes.orders.life import FINISHED_STATUSES, Status
 from mes.orders.model import Event, NewEvent, NoSuchOrder, Order, VersionConflict
 
@@ -13,6 +16,8 @@ _COLUMNS = (
     "order_id, source, external_id, status, status_since, version, hold_reason, held_by, held_since, assigned_to, "
     "claimed_by, lease_until, given_back_by, note"
 )
+
+log = structlog.get_logger(__name__)
 
 _LOCK = text(f"select {_COLUMNS} from ops.orders where order_id = :order_id for no key update")
 _GET = text(f"select {_COLUMNS} from ops.orders where order_id = :order_id")
@@ -40,10 +45,12 @@ with changed as (
     insert into ops.outbox (order_id, sequence, event)
     select order_id, version, ops.cloud_event(
         order_id, source, external_id, status, version, held_since is not null,
-        :type, :occurred_at, :system, :actor, :reason, cast(:data as jsonb))
+        :type, :occurred_at, :system, :actor, :reason, cast(:data as jsonb), cast(:traceparent as text))
     from changed
 )
-select {_COLUMNS} from changed
+select {_COLUMNS}, (
+    select event ->> 'traceparent' from ops.outbox where order_id = :order_id and sequence = :version and telling = 0
+) as led_to from changed
 """)
 
 
@@ -71,7 +78,26 @@ def change(conn: Connection, before: Order, after: Order, event: NewEvent) -> Or
     Raises:
         VersionConflict: the order is no longer at `before.version`.
     """
-    row = conn.execute(
+    about: dict[str, str | int] = {traces.ORDER: str(before.order_id), traces.VERSION: before.version + 1}
+    with traces.span(f"order {event.type.value}", attributes=about) as span:
+        row = _write(conn, before, after, event)
+        if row is None:
+            raise VersionConflict(order_id=before.order_id, expected_version=before.version)
+        traces.follow(span, [row.led_to])
+    changed = _order(row, before.order_id)
+    log.info(
+        "order changed",
+        order_id=str(changed.order_id),
+        sequence=changed.version,
+        type=event.type.value,
+        system=event.actor.system.value,
+        actor=event.actor.name,
+    )
+    return changed
+
+
+def _write(conn: Connection, before: Order, after: Order, event: NewEvent) -> Row[Any] | None:
+    return conn.execute(
         _CHANGE,
         {
             "order_id": before.order_id,
@@ -94,11 +120,9 @@ def change(conn: Connection, before: Order, after: Order, event: NewEvent) -> Or
             "reason": event.reason,
             "source_event_id": event.source_event_id,
             "data": json.dumps(event.data) if event.data is not None else None,
+            "traceparent": traces.traceparent(),
         },
     ).one_or_none()
-    if row is None:
-        raise VersionConflict(order_id=before.order_id, expected_version=before.version)
-    return _order(row, before.order_id)
 
 
 def events(conn: Connection, order_id: UUID) -> Sequence[Event]:
@@ -113,8 +137,8 @@ def events(conn: Connection, order_id: UUID) -> Sequence[Event]:
     return [Event(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for the row as a mapping
 
 
-def _order(row: Row[tuple[object, ...]] | None, order_id: UUID) -> Order:
+def _order(row: Row[Any] | None, order_id: UUID) -> Order:
     if row is None:
         raise NoSuchOrder(order_id=order_id)
-    fields = dict(row._mapping)  # noqa: SLF001 - as above
+    fields = {name: value for name, value in row._mapping.items() if name != "led_to"}  # noqa: SLF001 - as above
     return Order(**(fields | {"status": Status(fields["status"])}))

@@ -194,6 +194,7 @@ def server_command(home: Path, socket_folder: Path) -> list[str]:
         "log_line_prefix": "%m [%p] %q%a %d ",
         "log_min_duration_statement": "1s",
         "log_lock_waits": "on",
+        "log_parameter_max_length": 0,  # they are customers' data
     }
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     return [str(binaries() / "postgres"), "-D", str(data_dir(home)), *options]

@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 
 from mes.errors import MesError
-from mes.observability.logs import redact_text
+from mes.observability.redaction import redact_text
 
 MINIMUM_VERSION = 18  # uuidv7(), `merge ... returning` with old and new rows
 _CONNECT_TIMEOUT_S = 10

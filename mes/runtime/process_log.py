@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from mes.observability.logs import redact_text
+from mes.observability.redaction import redact, redact_text
 
 MAX_BYTES = 20 * 1024 * 1024  # some days of a quiet shop; times (1 + BACKUPS) per process
 BACKUPS = 3
@@ -77,7 +77,8 @@ class ProcessLog:
             return json.dumps(self._common(_level_of(plain)) | {"event": redact_text(plain)}, ensure_ascii=False)
         missing = {name: value for name, value in self._common("info").items() if name not in known}
         missing |= {} if "event" in known else {"event": str(known.get("msg", known.get("message", "")))}
-        return redact_text(json.dumps(missing | known, ensure_ascii=False) if missing else text)
+        # a line that has all of it is one of ours, which has been redacted where it was written
+        return json.dumps(redact(None, "", missing | known), ensure_ascii=False, default=str) if missing else text
 
     def _common(self, level: str) -> dict[str, object]:
         """What every record has; `mes logs` sorts and filters by it."""

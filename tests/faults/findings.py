@@ -135,6 +135,7 @@ def _by_webhook(events: Sequence[Row[Any]], receiver: Receiver) -> Figures:
         "webhook_repeats": receiver.repeats(),
         "webhook_events_lost": sum(len(set(numbers) - set(told.get(order, ()))) for order, numbers in expected.items()),
         "webhook_out_of_order": _unsorted(told),
+        "webhook_calls_torn": receiver.torn,
         "webhook_bad_signatures": receiver.bad_signatures,
     }
 

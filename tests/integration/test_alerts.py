@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import Engine, text
 
 from mes.clock import utc_now
-from mes.observability import metrics, surroundings
+from mes.observability import metrics, pipeline_gauges, surroundings
 from mes.observability.database_gauges import DatabaseGauges
 from mes.orders import placing
 from mes.runtime import alerting
@@ -59,6 +59,7 @@ ALERTS = [rule for rule in _rules() if "alert" in rule]
 def _known() -> set[str]:
     """The names of all series that our processes export."""
     collectors = [*metrics.REGISTRY._collector_to_names, DatabaseGauges(NOWHERE)]
+    collectors += [DatabaseGauges(NOWHERE, subject=pipeline_gauges.SUBJECT, groups=pipeline_gauges.GROUPS)]
     collectors += [surroundings.Disks(home=ROOT), surroundings.Certificates([])]
     names = set()
     for collector in collectors:

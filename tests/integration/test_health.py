@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+from dagster._core.storage.runs.schema import RunsTable, RunStorageSqlMetadata
 from procrastinate.schema import SchemaManager
 from procrastinate.testing import InMemoryConnector
 from prometheus_client.parser import text_string_to_metric_families
@@ -23,7 +25,7 @@ from app import health_routes
 from ingest import worker_http
 from mes import config
 from mes.lists import refresher
-from mes.observability import health, log_search, metrics
+from mes.observability import health, log_search, metrics, pipeline_gauges
 from mes.observability.database_gauges import GROUPS, DatabaseGauges
 from mes.observability.health import Heartbeat, Readiness, Report
 from mes.orders.life import Status
@@ -34,7 +36,7 @@ AWAY = "postgresql://nobody@127.0.0.1:1/nothing"
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 
 
-def scraped(database_url: str, **options: float) -> dict[Sample, float]:
+def scraped(database_url: str, **options: Any) -> dict[Sample, float]:
     """The database's gauges as Prometheus reads them."""
     content, _ = metrics.exposition(None, DatabaseGauges(database_url, **options))
     families = text_string_to_metric_families(content.decode())
@@ -98,6 +100,57 @@ def test_orders_are_counted_by_what_they_are(marts_engine: Engine) -> None:
     assert approved == {"open": 2, "late": 1, "held": 1, "unassigned": 1}
     assert gauge(samples, "mes_orders_open", status="PACKAGING") == 0
     assert gauge(samples, "mes_orders_open", status="CLOSED") is None
+
+
+def test_orders_finished_in_time_are_counted_by_the_report(marts_engine: Engine) -> None:
+    with marts_engine.begin() as conn:
+        conn.execute(
+            text("""
+                insert into marts.throughput_daily (day, week, placed, finished, finished_late, cancelled)
+                select now()::date - age, now()::date, 0, finished, late, 0
+                from (values (0, 5, 1), (6, 3, 2), (7, 100, 100)) as days (age, finished, late)
+            """)
+        )
+    samples = scraped(url(marts_engine))
+    assert gauge(samples, "mes_orders_finished_week", when="on_time") == 5
+    assert gauge(samples, "mes_orders_finished_week", when="late") == 3
+
+
+def test_dagsters_runs_are_counted_in_its_storage(engine: Engine) -> None:
+    storage = {"subject": pipeline_gauges.SUBJECT, "groups": pipeline_gauges.GROUPS}
+    samples = scraped(url(engine), **storage)
+    assert gauge(samples, "mes_pipelines_up") == 1
+    assert gauge(samples, "mes_pipelines_group_up", group="runs") == 0  # Dagster has made no tables yet
+    RunStorageSqlMetadata.create_all(engine)
+    now = datetime.now(UTC)
+    with engine.begin() as conn:
+        for nth, (job, status, age_h) in enumerate(
+            [
+                *[("prices", "SUCCESS", 30), ("prices", "SUCCESS", 2), ("prices", "FAILURE", 1)],
+                *[("prices", "QUEUED", 0), ("prices", "NOT_STARTED", 0), ("reconcile", "STARTED", 0)],
+            ]
+        ):
+            at = now - timedelta(hours=age_h)
+            conn.execute(
+                RunsTable.insert().values(
+                    run_id=str(nth),
+                    pipeline_name=job,
+                    status=status,
+                    create_timestamp=at.replace(tzinfo=None),
+                    end_time=at.timestamp() if status in ("SUCCESS", "FAILURE") else None,
+                )
+            )
+    samples = scraped(url(engine), **storage)
+    runs = {
+        tuple(dict(labels).values()): value for (name, labels), value in samples.items() if name == "mes_pipeline_runs"
+    }
+    assert runs == {
+        ("prices", "succeeded"): 1,
+        ("prices", "failed"): 1,
+        ("prices", "waiting"): 2,
+        ("reconcile", "running"): 1,
+    }
+    assert 7_195 <= (gauge(samples, "mes_pipeline_last_success_age_seconds", job="prices") or 0) < 7_260
 
 
 def test_the_age_of_a_mark_is_that_of_the_oldest_waiting(marts_engine: Engine) -> None:
@@ -337,7 +390,7 @@ def test_two_workers_of_one_host_answer_on_ports_of_their_own(marts_engine: Engi
 
     def serve(port: int) -> worker_http.WorkerServer:
         return worker_http.start(
-            "127.0.0.1", port, healthz=lambda: health.healthz(heartbeat), readyz=ready, gauges=gauges
+            "127.0.0.1", port, healthz=lambda: health.healthz(heartbeat), readyz=ready, gauges=[gauges]
         )
 
     with serve(0) as first, serve(int(first.address.rpartition(":")[2])) as second:

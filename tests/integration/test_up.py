@@ -129,6 +129,8 @@ def test_everything_comes_up_comes_back_and_goes_away(taken_port: int, up: Up) -
     for name in ("API", "worker", "console"):
         for path in ("healthz", "readyz", "metrics"):
             assert _answers(f"{addresses[name]}/{path}"), (name, path)
+    with urllib.request.urlopen(f"{addresses['worker']}/metrics", timeout=10) as told:
+        assert b"mes_pipelines_up 1.0" in told.read()
     if WATCHED:
         wanted = dict.fromkeys(("api", "worker", "console", "prometheus", "alertmanager"), "up")
         assert _until(lambda: _watched(addresses["Prometheus"]) == wanted, 60), _watched(addresses["Prometheus"])

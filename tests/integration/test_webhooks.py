@@ -4,11 +4,9 @@ import ipaddress
 import json
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,53 +32,10 @@ from mes.orders import placing, service
 from mes.orders.life import System
 from mes.orders.model import Actor
 from tests.callers import PARTNER, SHOP, add_model, new_order
+from tests.web_server import receiving
 
 CRM = Caller("crm", Scope.CRM, "sales")
 LIMIT_S = 20.0
-
-
-@dataclass
-class Receiver:
-    """A shop's web server, which keeps what it was sent."""
-
-    url: str
-    answers: Callable[[str], int]
-    got: list[tuple[dict[str, str], str]] = field(default_factory=list)
-
-    def sequences(self) -> dict[str, list[int]]:
-        """Of each order, the sequences that were accepted."""
-        found: dict[str, list[int]] = defaultdict(list)
-        for _, body in self.got:
-            event = json.loads(body)
-            found[event["subject"]].append(int(event["sequence"]))
-        return found
-
-
-@contextmanager
-def receiving(answers: Callable[[str], int] = lambda _body: 204) -> Iterator[Receiver]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"])).decode()
-            status = receiver.answers(body)
-            if 200 <= status < 300:
-                receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(status)
-            if 300 <= status < 400:
-                self.send_header("location", "http://127.0.0.1:1/elsewhere")
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    receiver = Receiver(f"http://127.0.0.1:{server.server_port}/hooks", answers)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield receiver
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from mes.observability import log_files, log_search, logs
 from mes.observability.log_search import BadTime, Search
 from mes.runtime.cli import app
 from mes.runtime.process_log import ProcessLog
+from tests import quiet_logs
 
 ORDER = UUID("01939a5c-7a80-7000-8000-000000000001")
 T0 = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -38,7 +39,7 @@ def _restored_logging() -> Iterator[None]:
     for handler in set(root.handlers) - set(before[0]):
         handler.close()
     root.handlers, root.level = before
-    structlog.reset_defaults()
+    quiet_logs.restore()
 
 
 @pytest.fixture

@@ -16,12 +16,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingest.request_metrics import RequestMetrics
-from mes.observability import logs, metrics
+from mes.observability import logs, metrics, pipeline_gauges
 from mes.observability.database_gauges import DatabaseGauges
 from mes.observability.metrics import ActionOutcome, JobOutcome
-from tests import asynchronous
+from tests import asynchronous, quiet_logs
 
 ON_CALL = Path(__file__).resolve().parents[2] / "docs/on-call.md"
+ORDER_ID = "019aa3c2-7d51-7c35-9d3c-0123456789ab"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
@@ -31,7 +32,7 @@ def _restored_logging() -> Iterator[None]:
     before = root.handlers[:], root.level
     yield
     root.handlers, root.level = before
-    structlog.reset_defaults()
+    quiet_logs.restore()
 
 
 def value(name: str, **labels: str) -> float:
@@ -42,7 +43,9 @@ def ours() -> dict[str, tuple[str, set[str]]]:
     """All metrics of ours by name, with type and labels, as a scrape shows them."""
     instruments = [each for each in metrics.REGISTRY._collector_to_names if isinstance(each, MetricWrapperBase)]
     described = [(family, each._labelnames) for each in instruments for family in each.describe()]
-    described += [(family, family._labelnames) for family in DatabaseGauges(NOWHERE).describe()]
+    pipelines = DatabaseGauges(NOWHERE, subject=pipeline_gauges.SUBJECT, groups=pipeline_gauges.GROUPS)
+    asked = [*DatabaseGauges(NOWHERE).describe(), *pipelines.describe()]
+    described += [(family, family._labelnames) for family in asked]
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: (family.type, set(labels))
         for family, labels in described
@@ -127,7 +130,7 @@ def application() -> RequestMetrics:
 
     @orders.post("/orders")
     async def create(request: Request) -> None:
-        request.state.order_id = "o-2"
+        request.state.order_id = ORDER_ID
         raise RuntimeError("broken token=hunter22")
 
     @app.get("/healthz")
@@ -166,17 +169,17 @@ def test_requests_are_counted_by_the_whole_template_of_their_route() -> None:
 def test_a_request_is_one_line_and_its_id_is_on_all_that_it_logs(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("api")
     headers = {"X-Request-Id": "from-shop-1", "Authorization": "Bearer hunter22"}
-    answer = ask("GET", "/v1/orders/o-1?access_token=hunter22", headers=headers)
+    answer = ask("GET", f"/v1/orders/{ORDER_ID}?access_token=hunter22", headers=headers)
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "from-shop-1"
     inside, request = (line for line in lines(capsys) if line["logger"] in ("inside", "ingest.request_metrics"))
     assert inside["request_id"] == request["request_id"] == "from-shop-1"
-    told = {name: request[name] for name in ("method", "route", "status", "caller", "order_id")}
+    told = {name: request[name] for name in ("method", "route", "status", "actor", "order_id")}
     assert told == {
         "method": "GET",
         "route": "/v1/orders/{order_id}",
         "status": 200,
-        "caller": "shop",
-        "order_id": "o-1",
+        "actor": "shop",
+        "order_id": ORDER_ID,
     }
     assert request["duration_ms"] >= 0
     assert "hunter22" not in json.dumps([inside, request])
@@ -195,7 +198,7 @@ def test_a_request_that_fails_is_an_error_with_its_order_and_answer(capsys: pyte
     assert answer.status_code == 500
     assert answer.headers["x-request-id"]
     (line,) = (line for line in lines(capsys) if line["logger"] == "ingest.request_metrics")
-    assert (line["level"], line["status"], line["order_id"]) == ("error", 500, "o-2")
+    assert (line["level"], line["status"], line["order_id"]) == ("error", 500, ORDER_ID)
     assert line["exception"][0]["exc_type"] == "RuntimeError"
     assert "hunter22" not in json.dumps(line)
     assert "secret body" not in json.dumps(line)
@@ -206,3 +209,12 @@ def test_what_machines_ask_every_few_seconds_is_not_logged(capsys: pytest.Captur
     logs.configure("api")
     ask("GET", "/healthz")
     assert [line for line in lines(capsys) if line["logger"] == "ingest.request_metrics"] == []
+
+
+@pytest.mark.parametrize("given", ["anna@mail.example", "o-1", "a-" * 4_000])
+def test_what_stands_in_a_path_is_logged_only_if_it_is_an_id(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("api")
+    ask("GET", f"/v1/orders/{given}")
+    (request,) = (line for line in lines(capsys) if line["logger"] == "ingest.request_metrics")
+    assert "order_id" not in request
+    assert given not in json.dumps(request)

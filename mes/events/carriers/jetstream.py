@@ -21,7 +21,7 @@ from mes.events import fitting, subjects
 from mes.events.carriers import nats_connection
 from mes.events.carriers.nats_connection import OUT_STREAM, STREAMS, NatsConnection
 from mes.events.outbox import BATCH, Progress, Told
-from mes.observability import metrics
+from mes.observability import metrics, traces
 
 NAME = "jetstream"
 CONTENT_TYPE = "application/cloudevents+json"
@@ -120,7 +120,7 @@ class JetStream:
                 Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(expected),
                 SEQUENCE: str(event.sequence),
                 POSITION: str(event.position),
-            }
+            } | traces.headers(event.event)
             body = fitting.encoded(event.event, self._bus.most_bytes)
             try:
                 ack = await js.publish(subject, body, stream=OUT_STREAM, headers=headers)

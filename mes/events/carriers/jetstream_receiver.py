@@ -14,6 +14,7 @@ from mes.events.carriers.carrier import BusUnavailable
 from mes.events.carriers.nats_connection import STREAMS, NatsConnection
 from mes.events.carriers.receiver import Message
 from mes.events.inbox import Key
+from mes.observability import metrics
 
 NAME = "jetstream"
 CONSUMER = "mes-inbox"
@@ -92,9 +93,11 @@ class JetStreamReceiver:
     async def _fetch(self, js: JetStreamContext) -> list[Msg]:
         reading = await self._subscribed(js)
         try:
-            return await reading.fetch(_AT_ONCE, timeout=_WAIT_S)
+            messages = await reading.fetch(_AT_ONCE, timeout=_WAIT_S)
         except TimeoutError:  # nothing came
-            return []
+            messages = []
+        metrics.observe_pending(NAME, self.sender, messages[-1].metadata.num_pending if messages else 0)
+        return messages
 
     async def _subscribed(self, js: JetStreamContext) -> JetStreamContext.PullSubscription:
         if self._reading is None or self._reading[0] != self._bus.generation:

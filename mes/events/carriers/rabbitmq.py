@@ -20,6 +20,7 @@ from mes.events.carriers.carrier import BusUnavailable
 from mes.events.carriers.receiver import Message
 from mes.events.inbox import Key
 from mes.events.outbox import Progress, Told
+from mes.observability import traces
 
 NAME = "rabbitmq"
 CONTENT_TYPE = "application/cloudevents+json"
@@ -205,13 +206,13 @@ def _message(event: Told) -> aio_pika.Message:
         content_type=CONTENT_TYPE,
         message_id=str(event.event["id"]),
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        headers={"sequence": event.sequence, "subject": str(event.order_id)},
+        headers={"sequence": event.sequence, "subject": str(event.order_id), **traces.headers(event.event)},
     )
 
 
 def _attributes(message: AbstractIncomingMessage) -> dict[str, str]:
     """CloudEvents' attributes in binary mode, named as by other carriers; AMQP's binding prefixes them in two ways."""
-    found = {}
+    found = {name: str(value) for name, value in message.headers.items() if name == traces.HEADER}
     for name, value in message.headers.items():
         for prefix in ("cloudEvents:", "cloudEvents_"):
             if name.startswith(prefix):

@@ -6,10 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from threading import Event
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import structlog
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from sqlalchemy import Engine
 from standardwebhooks import Webhook
 
@@ -17,7 +20,7 @@ from mes.clock import Clock, utc_now
 from mes.events.webhooks import deliveries, endpoints
 from mes.events.webhooks.calling import Calls
 from mes.events.webhooks.deliveries import Call, Outcome
-from mes.observability import metrics
+from mes.observability import metrics, traces
 
 CONTENT_TYPE = "application/cloudevents+json"
 CALLS_OF_ONE_ENDPOINT = 8
@@ -82,13 +85,22 @@ class Sender:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *values)
 
     async def _send(self, calls: Calls, call: Call) -> None:
-        began = time.perf_counter()
-        body = json.dumps(call.event, ensure_ascii=False, separators=(",", ":"))
-        answer = await calls.post(call.url, headers(call, body), body.encode())
-        duration_ms = (time.perf_counter() - began) * 1000
-        await self._in_database(
-            self._finish, call, Outcome(answer.status, answer.error, duration_ms, answer.retry_after)
-        )
+        about = {
+            "http.request.method": "POST",
+            "server.address": urlsplit(call.url).hostname or "",
+            "mes.webhook.id": str(call.endpoint_id),
+            traces.ORDER: str(call.event["subject"]),
+        }
+        with traces.span(
+            "call webhook", kind=SpanKind.CLIENT, causes=[traces.of_message(call.event)], attributes=about
+        ) as span:
+            began = time.perf_counter()
+            body = json.dumps(call.event, ensure_ascii=False, separators=(",", ":"))
+            answer = await calls.post(call.url, headers(call, body) | _trace(span), body.encode())
+            duration_ms = (time.perf_counter() - began) * 1000
+            outcome = Outcome(answer.status, answer.error, duration_ms, answer.retry_after)
+            _note(span, outcome)
+            await self._in_database(copy_context().run, self._finish, call, outcome)
 
     def _claim(self) -> list[Call]:
         if len(self._tasks) >= _CALLS:
@@ -117,6 +129,20 @@ class Sender:
         with self._database.begin() as conn:
             deliveries.sweep(conn)
             deliveries.purge(conn, self._clock())
+
+
+def _trace(span: Span) -> dict[str, str]:
+    """The receiver's own work goes on from this call."""
+    told = traces.traceparent(span)
+    return {traces.HEADER: told} if told is not None else {}
+
+
+def _note(span: Span, outcome: Outcome) -> None:
+    if outcome.status is not None:
+        span.set_attribute("http.response.status_code", outcome.status)
+    if not outcome.accepted:
+        span.set_status(StatusCode.ERROR)
+        span.set_attribute("error.type", str(outcome.status or "unreachable"))
 
 
 def headers(call: Call, body: str) -> dict[str, str]:

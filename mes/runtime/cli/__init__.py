@@ -72,7 +72,7 @@ for _module in (
 
 
 def _report(error: MesError, *, debug: bool) -> None:
-    from mes.observability.logs import redact_text  # noqa: PLC0415  only for errors
+    from mes.observability.redaction import redact_text  # noqa: PLC0415  only for errors
 
     typer.echo(f"error: {redact_text(str(error))}", err=True)
     if debug:

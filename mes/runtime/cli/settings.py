@@ -14,7 +14,7 @@ def show() -> None:
     from rich.table import Column, Table  # noqa: PLC0415
 
     from mes import config  # noqa: PLC0415
-    from mes.observability.logs import redact_text  # noqa: PLC0415
+    from mes.observability.redaction import redact_text  # noqa: PLC0415
 
     settings = config.load()
     table = Table(Column("variable", no_wrap=True), "value", "default", "meaning", show_lines=True)

@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from mes.callers.model import Scope
+from tests import quiet_logs
 from tests.api_server import Api, on_database, serving, settings_on, with_model
 
 
@@ -18,7 +19,7 @@ def _short_tracebacks() -> Iterator[None]:
         processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     )
     yield
-    structlog.reset_defaults()
+    quiet_logs.restore()
 
 
 @pytest.fixture

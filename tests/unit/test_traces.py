@@ -1,0 +1,206 @@
+"""Spans are sampled so that nothing that failed or took long is missing, and go on from what caused them."""
+
+import json
+from collections.abc import Iterator
+from contextvars import Context
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
+
+from mes.observability import logs, traces
+from mes.observability.span_sampling import KeepWhatMatters, SomeOfEachSecond
+from mes.orders.model import NoSuchOrder
+
+SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+UNSAMPLED = "00-0af7651916cd43dd8448eb211c80319d-b7ad6b7169203332-00"
+
+
+class Exported:
+    """What a collector would have got, with so many new traces a second."""
+
+    def __init__(self, per_s: float, slow_s: float = 60.0) -> None:
+        self._kept = InMemorySpanExporter()
+        provider = TracerProvider(sampler=SomeOfEachSecond(per_s), shutdown_on_exit=False)
+        provider.add_span_processor(KeepWhatMatters(SimpleSpanProcessor(self._kept), slow_s=slow_s))
+        traces.use(provider)
+
+    @property
+    def spans(self) -> list[ReadableSpan]:
+        return list(self._kept.get_finished_spans())
+
+    @property
+    def names(self) -> list[str]:
+        return [span.name for span in self.spans]
+
+
+@pytest.fixture(autouse=True)
+def _no_traces_afterwards() -> Iterator[None]:
+    yield
+    traces.use(traces.ids_only(Resource({})))
+
+
+def test_of_a_flood_a_few_are_kept() -> None:
+    exported = Exported(per_s=5)
+    for _ in range(200):
+        with traces.span("request"), traces.span("inner"):
+            pass
+    assert 5 <= exported.names.count("request") <= 7
+    assert exported.names.count("inner") == exported.names.count("request")
+
+
+def test_what_failed_is_kept_with_all_that_belongs_to_it() -> None:
+    exported = Exported(per_s=0)
+    with traces.span("fine"), traces.span("part of what is fine"):
+        pass
+    with pytest.raises(ValueError, match="hunter22"):
+        _fail()
+    assert sorted(exported.names) == ["failing part", "part", "request"]
+    (event,) = exported.spans[-1].events
+    assert event.name == "exception"
+    assert "hunter22" not in json.dumps(dict(event.attributes or {}))
+    assert "customers" not in json.dumps(dict(event.attributes or {}))
+
+
+def _fail() -> None:
+    with traces.span("request"):
+        with traces.span("part"):
+            pass
+        with traces.span("failing part"):
+            raise ValueError("password=hunter22 of anna@customers.example is no number")
+
+
+def test_what_is_caught_within_the_work_keeps_it_too() -> None:
+    exported = Exported(per_s=0)
+    with traces.span("request"), pytest.raises(KeyError), traces.span("tried"):
+        raise KeyError
+    assert exported.names == ["tried", "request"]
+
+
+def test_what_took_long_is_kept() -> None:
+    exported = Exported(per_s=0, slow_s=0.0)
+    with traces.span("request"):
+        pass
+    assert exported.names == ["request"]
+
+
+def test_a_sampled_cause_has_all_that_follows_sampled() -> None:
+    exported = Exported(per_s=0)
+    with traces.span("job", causes=[SAMPLED]):
+        pass
+    with traces.span("batch", causes=[UNSAMPLED, None, SAMPLED, "nonsense", SAMPLED]):
+        pass
+    with traces.span("of no interest", causes=[UNSAMPLED]):
+        pass
+    job, batch = exported.spans
+    assert (job.name, f"{job.context.trace_id:032x}") == ("job", SAMPLED.split("-")[1])
+    assert job.parent is not None
+    assert f"{job.parent.span_id:016x}" == SAMPLED.split("-")[2]
+    assert [f"{link.context.span_id:016x}" for link in batch.links] == [SAMPLED.split("-")[2], UNSAMPLED.split("-")[2]]
+    assert batch.parent is None
+
+
+def test_strangers_do_not_decide_what_is_sampled() -> None:
+    exported = Exported(per_s=0)
+    with traces.span("POST", kind=SpanKind.SERVER, causes=[SAMPLED]):
+        assert (traces.traceparent() or "").split("-")[1] == SAMPLED.split("-")[1]
+    assert exported.names == []
+
+
+def test_work_within_work_is_linked_to_its_cause() -> None:
+    exported = Exported(per_s=10)
+    with traces.span("batch"), traces.span("one of it", causes=[SAMPLED]):
+        pass
+    one, batch = exported.spans
+    assert one.context.trace_id == batch.context.trace_id
+    assert [f"{link.context.trace_id:032x}" for link in one.links] == [SAMPLED.split("-")[1]]
+
+
+def test_a_cause_in_this_process_is_the_same_work() -> None:
+    """A request waits for what is done for it in another task, which knows of it by its `traceparent` alone."""
+    exported = Exported(per_s=0)
+    with traces.span("request", kind=SpanKind.SERVER):
+        request = traces.traceparent()
+        with pytest.raises(ValueError, match="no"):
+            Context().run(_fail_for, request)
+    assert exported.names == ["done for it", "request"]
+
+
+def _fail_for(request: str | None) -> None:
+    with traces.span("done for it", causes=[request]):
+        raise ValueError("no")
+
+
+def test_several_pieces_of_work_of_one_trace_are_decided_by_themselves() -> None:
+    exported = Exported(per_s=0)
+    with traces.span("first job", causes=[UNSAMPLED]), traces.span("its part"):
+        Context().run(_do_another, UNSAMPLED)
+    with pytest.raises(ValueError, match="no"):
+        Context().run(_fail_for, UNSAMPLED)
+    assert exported.names == ["done for it"]
+
+
+def _do_another(cause: str) -> None:
+    with traces.span("another job", causes=[cause]):
+        pass
+
+
+def test_a_refusal_is_no_failure() -> None:
+    exported = Exported(per_s=0)
+    with pytest.raises(NoSuchOrder), traces.span("action"):
+        raise NoSuchOrder(order_id="o-1")
+    assert exported.names == []
+
+
+def test_traces_that_never_end_take_bounded_memory() -> None:
+    kept = KeepWhatMatters(SimpleSpanProcessor(InMemorySpanExporter()), slow_s=60)
+    provider = TracerProvider(sampler=SomeOfEachSecond(0), shutdown_on_exit=False)
+    provider.add_span_processor(kept)
+    tracer = provider.get_tracer("test")
+    for _ in range(1_500):
+        open_ended = tracer.start_span("never ends")
+        with traces.trace.use_span(open_ended):
+            tracer.start_span("part").end()
+    assert len(kept._work) <= 1_000
+    assert len(kept._first) <= 5_000
+
+
+def test_statements_are_spans_of_recorded_work_alone() -> None:
+    exported = Exported(per_s=10)
+    with traces.query("select 1"):
+        pass
+    with traces.span("job"), traces.query("with told as (select 1)\ninsert into  ops.orders (x) values (1)"):
+        pass
+    assert exported.names == ["insert into ops.orders", "job"]
+    assert exported.spans[0].kind is SpanKind.CLIENT
+
+
+def test_without_a_collector_work_has_ids_and_costs_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    traces.use(traces.ids_only(Resource({})))
+    logs.configure("worker")
+    with traces.span("job") as span:
+        logs.structlog.get_logger("a").info("done", order_id="o-1")
+        assert not span.is_recording()
+        told = traces.traceparent()
+    line = json.loads(capsys.readouterr().err)
+    assert (told or "").startswith(f"00-{line['trace_id']}-{line['span_id']}-")
+    assert span.get_span_context().is_valid
+
+
+@pytest.mark.parametrize(
+    ("event", "headers", "told"),
+    [
+        ({"traceparent": SAMPLED}, None, SAMPLED),
+        ({}, {"traceparent": SAMPLED}, SAMPLED),
+        ({"traceparent": UNSAMPLED}, {"traceparent": SAMPLED}, UNSAMPLED),
+        ({"traceparent": 7}, None, None),
+        ({"traceparent": "00-" + "0" * 32 + "-b7ad6b7169203331-01"}, None, None),
+        ({"traceparent": SAMPLED + "\n"}, None, None),
+        ({}, {}, None),
+    ],
+)
+def test_a_message_names_its_trace(event: dict[str, object], headers: dict[str, str] | None, told: str | None) -> None:
+    assert traces.of_message(event, headers) == told
