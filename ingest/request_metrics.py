@@ -87,21 +87,19 @@ def _record(scope: Scope, status: int, seconds: float, error: Exception | None =
     route = _route(scope)
     metrics.observe_request(scope["method"], route, status, seconds)
     facts = {"method": scope["method"], "route": route, "status": status, "duration_ms": round(seconds * 1000, 1)}
-    facts |= _named_in(scope)
+    named = _named_in(scope)
     if error is not None:
-        log.error("request failed", exc_info=error, **facts)
+        log.error("request failed", exc_info=error, **facts, **named)
     elif route in _QUIET:
-        log.debug("request", **facts)
+        log.debug("request", **facts, **named)
     elif status >= _SERVER_ERROR:
-        log.error("request", **facts)
-    else:
-        log.info("request", **facts)
+        log.error("request", **facts, **named)
+    elif not logs.say(__name__, "info", "request", facts, named):
+        log.info("request", **facts, **named)
 
 
 def _describe(span: Span, scope: Scope, status: int) -> None:
     """What is known at the end; paths and queries are left out, since they may name customers."""
-    if not span.is_recording():
-        return
     span.set_attribute("http.response.status_code", status)
     if (route := _route(scope)) != metrics.UNMATCHED:
         span.update_name(f"{scope['method']} {route}")

@@ -1,8 +1,13 @@
-"""Sends each log line to a collector too, by OTLP: the very facts that are written, redacted and with their trace."""
+"""Sends log lines to a collector too, by OTLP: the very facts that are written, redacted and with their trace.
+
+Lines of work that is not sampled stay in the files alone, unless they are warnings: in a flood, all of them would cost
+more than the work.
+"""
 
 import json
 import time
 
+from opentelemetry import trace
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.util.types import AnyValue
@@ -17,6 +22,7 @@ _SEVERITIES = {
     "error": SeverityNumber.ERROR,
     "critical": SeverityNumber.FATAL,
 }
+_ORDINARY = frozenset({"debug", "info"})
 # are fields of the record itself, of its resource, or of the trace that it belongs to
 _NOT_ATTRIBUTES = frozenset({"event", "level", "timestamp", "process", "trace_id", "span_id"})
 
@@ -26,8 +32,8 @@ def sending(provider: LoggerProvider) -> Processor:
     logger = provider.get_logger("mes")
 
     def send(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        if not str(event.get("logger", "")).startswith(_OWN):
-            level = str(event.get("level", "info"))
+        level = str(event.get("level", "info"))
+        if _is_wanted(level) and not str(event.get("logger", "")).startswith(_OWN):
             logger.emit(
                 timestamp=time.time_ns(),
                 severity_text=level.upper(),
@@ -38,6 +44,11 @@ def sending(provider: LoggerProvider) -> Processor:
         return event
 
     return send
+
+
+def _is_wanted(level: str) -> bool:
+    current = trace.get_current_span()
+    return current.is_recording() or level not in _ORDINARY or not current.get_span_context().is_valid
 
 
 def _attributes(event: EventDict) -> dict[str, AnyValue]:

@@ -4,17 +4,21 @@ import logging
 import logging.handlers
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypedDict
 
 import structlog
 from opentelemetry import trace
+from pydantic_core import to_json
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from mes.observability.redaction import redact
+from mes.observability.redaction import redact, redact_text
+
+_line: Callable[[EventDict], None] | None = None
 
 
 class UvicornOptions(TypedDict):
@@ -49,12 +53,16 @@ def configure(process: str, level: str = "INFO", *, tap: Processor | None = None
         level: the least level that is written.
         tap: sees each line's facts as they are written, redacted; for sending them elsewhere.
     """
+    global _line  # noqa: PLW0603 - a process has one, as it has one root logger
     _install(level, _as_json(process, tap))
+    _line = _plainly(process, tap)
     _log_what_nobody_caught()
 
 
 def configure_cli(level: str = "WARNING") -> None:
     """Send logs to stderr for a person at a terminal: short lines, coloured where the terminal can."""
+    global _line  # noqa: PLW0603 - as above
+    _line = None
     _install(level, [_plain_exception, redact, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())])
 
 
@@ -77,6 +85,31 @@ def uvicorn_options() -> UvicornOptions:
     Use it as `uvicorn.run(app, ..., **logs.uvicorn_options())`, after `configure`.
     """
     return {"log_config": None, "access_log": False}
+
+
+def say(logger: str, level: str, event: str, facts: Mapping[str, str | int | float], given: Mapping[str, str]) -> bool:
+    """Write a line, for what is logged so often that the way of all other lines would show.
+
+    It looks as theirs do, `bound` facts and trace included. Gives whether it could: not before `configure`, nor when
+    something else listens to the logs, too.
+
+    Args:
+        logger: name of the logger.
+        level: of the line.
+        event: what happened.
+        facts: that are ours, and cannot hold a secret.
+        given: facts that others chose; these and the `bound` ones are looked through as usual.
+    """
+    root = logging.getLogger()
+    if _line is None or len(root.handlers) != 1 or not isinstance(root.handlers[0], _Stderr):
+        return False
+    if logging.getLogger(logger).isEnabledFor(logging.getLevelNamesMapping()[level.upper()]):
+        texts = {**structlog.contextvars.get_contextvars(), **given}
+        texts = {name: redact_text(text) if isinstance(text, str) else text for name, text in texts.items()}
+        now = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
+        common = {"event": event, "level": level, "logger": logger, "timestamp": f"{now}Z"}
+        _line(_add_trace(None, "", {**texts, **facts, **common}))
+    return True
 
 
 @contextmanager
@@ -148,7 +181,18 @@ def _take_over_terminal_handlers() -> None:
             logger.handlers, logger.propagate = kept, True
 
 
-def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _plainly(process: str, tap: Processor | None) -> Callable[[EventDict], None]:
+    def write(event: EventDict) -> None:
+        event["process"] = process
+        if tap is not None:
+            tap(None, "", event)
+        sys.stderr.write(f"{to_json(event).decode()}\n")
+        sys.stderr.flush()
+
+    return write
+
+
+def _add_trace(_logger: WrappedLogger | None, _method: str, event: EventDict) -> EventDict:
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event.setdefault("trace_id", f"{context.trace_id:032x}")

@@ -35,12 +35,11 @@ def start(process: str, settings: Settings) -> None:
     about, base = resource(process), settings.otlp_endpoint
     if base is None:
         logs.configure(process, settings.log_level)
-        traces.use(traces.ids_only(about))
+        traces.send_nothing()
         return
-    lines, spans = _log_provider(base, about), tracer_provider(base, about, settings)
+    lines = _log_provider(base, about)
     logs.configure(process, settings.log_level, tap=log_export.sending(lines))
-    traces.use(spans)
-    _sending[:] = [lines, spans]
+    _sending[:] = [lines, send_traces(base, about, settings)]
     atexit.register(stop)
 
 
@@ -67,18 +66,14 @@ def resource(process: str) -> Resource:
     )
 
 
-def tracer_provider(base: str, about: Resource, settings: Settings) -> TracerProvider:
-    """Makes spans and sends those that matter to the collector at `base`; shut it down to send the last ones."""
+def send_traces(base: str, about: Resource, settings: Settings) -> TracerProvider:
+    """Send spans to the collector at `base` from now on; shut what it gives down to send the last ones."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - only with one
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    from mes.observability.span_sampling import KeepWhatMatters, SomeOfEachSecond  # noqa: PLC0415
-
-    provider = TracerProvider(sampler=SomeOfEachSecond(settings.traces_per_s), resource=about, shutdown_on_exit=False)
     exporter = OTLPSpanExporter(f"{base.rstrip('/')}/v1/traces", timeout=_TIMEOUT_S)
     batches = BatchSpanProcessor(exporter, schedule_delay_millis=_SPAN_DELAY_MS)
-    provider.add_span_processor(KeepWhatMatters(batches, slow_s=settings.traces_slow_s))
-    return provider
+    return traces.send(batches, about, per_s=settings.traces_per_s, slow_s=settings.traces_slow_s)
 
 
 def _log_provider(base: str, about: Resource) -> LoggerProvider:

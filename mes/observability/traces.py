@@ -2,19 +2,29 @@
 
 An order lives for days, so its life is many traces: each event of an order has the `traceparent` of the work that made
 it, as CloudEvents has it, and whatever goes on from an event is its child or is linked to it.
+
+Of a flood, so many new traces a second are sampled. What is not sampled costs little more than its ids; when it fails
+or takes long, its span is made at its end and sent all the same.
 """
 
+import random
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
+from types import TracebackType
+from typing import TypeAlias
 
+from opentelemetry import context as contexts
 from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from mes.errors import MesError
 from mes.observability.redaction import redact_text
@@ -24,70 +34,206 @@ ORDER, VERSION = "mes.order.id", "mes.order.version"
 """Attributes of spans that are about one order."""
 
 MOST_LINKS = 32
+Facts: TypeAlias = Mapping[str, str | int]
+
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 # of SQL, what a statement is about: the first table that it writes, or else reads
 _WRITES = re.compile(r"(?is)\b(?:insert\s+into|update|delete\s+from|merge\s+into|copy|lock\s+table)\s+[a-z_]+\.\w+")
 _READS = re.compile(r"(?is)\bfrom\s+[a-z_]+\.\w+")
 _LONGEST_SQL = 2_000
 _SERVER_ERROR = 500
-
-_tracer: trace.Tracer = trace.NoOpTracer()
-_records = False
-
-
-def use(provider: TracerProvider) -> None:
-    """Make all spans by this provider from now on; before, there are none."""
-    global _tracer, _records
-    _tracer, _records = provider.get_tracer("mes"), provider.sampler is not ALWAYS_OFF
+_NS = 1_000_000_000
+_SCOPE = InstrumentationScope("mes")
+_UNSAMPLED, _SAMPLED = TraceFlags(TraceFlags.DEFAULT), TraceFlags(TraceFlags.SAMPLED)
 
 
-def ids_only(resource: Resource) -> TracerProvider:
-    """A provider that records nothing; its traces have ids all the same, for logs and events."""
-    return TracerProvider(sampler=ALWAYS_OFF, resource=resource, shutdown_on_exit=False)
+class _Bucket:
+    """Lets so many through each second."""
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s, self._left, self._seen_at = per_s, per_s, time.monotonic()
+        self._lock = Lock()
+
+    def take(self) -> bool:
+        """Whether one more may go."""
+        with self._lock:
+            now = time.monotonic()
+            self._left = min(max(self._per_s, 1.0), self._left + (now - self._seen_at) * self._per_s)
+            self._seen_at = now
+            if self._left < 1:
+                return False
+            self._left -= 1
+            return True
+
+
+@dataclass(frozen=True)
+class _Sending:
+    """Where spans go, and which of them."""
+
+    tracer: trace.Tracer
+    to: SpanProcessor
+    resource: Resource
+    new: _Bucket
+    slow_ns: float
+
+
+_sending: _Sending | None = None
+
+
+def send(to: SpanProcessor, resource: Resource, *, per_s: float, slow_s: float) -> TracerProvider:
+    """Record spans from now on, and hand on those of `per_s` new traces a second, and of what fails or is slow.
+
+    Shut the provider that it gives down to have the last ones sent.
+    """
+    global _sending  # noqa: PLW0603 - a process has one, as it has one root logger
+    provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(to)
+    _sending = _Sending(provider.get_tracer(_SCOPE.name), to, resource, _Bucket(per_s), slow_s * _NS)
+    return provider
+
+
+def send_nothing() -> None:
+    """Record nothing from now on, as at the beginning; work has ids all the same, for logs and events."""
+    global _sending  # noqa: PLW0603 - as above
+    _sending = None
 
 
 def records() -> bool:
     """Whether spans go anywhere, so that it is worth while to look up what led to them."""
-    return _records
+    return _sending is not None
 
 
-@contextmanager
 def span(
     name: str,
     *,
     kind: SpanKind = SpanKind.INTERNAL,
     causes: Iterable[str | None] = (),
-    attributes: Mapping[str, str | int] | None = None,
+    attributes: Facts | None = None,
     began_ns: int | None = None,
-) -> Iterator[Span]:
-    """Do a piece of work within a span; an error that leaves it marks it as failed.
+) -> AbstractContextManager[Span]:
+    """Do a piece of work within a span; an error that leaves it marks it as failed, unless it is a refusal.
 
     Args:
         name: what is done, of few different values.
         kind: of the span, as OpenTelemetry has them.
         causes: the `traceparent` of what led to it. A single one becomes the parent of work that has none; several,
-            and those of work within other work, are linked.
+            and those of work within other work, are linked. Of a caller (`kind` SERVER), it does not decide whether the
+            work is sampled.
         attributes: more about it.
         began_ns: when it began, since the epoch, if that was before; for work that is worth a span only when it found
             something to do.
     """
-    parent, links = _from(causes)
-    with _tracer.start_as_current_span(
-        name,
-        context=parent,
-        kind=kind,
-        attributes=dict(attributes or {}),
-        links=links,
-        start_time=began_ns,
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as current:
-        try:
-            yield current
-        except BaseException as error:
-            if isinstance(error, Exception):
-                note_error(current, error)
-            raise
+    return _Work(name, kind, causes, attributes, began_ns)
+
+
+class _Unsampled(NonRecordingSpan):
+    """A span that is not recorded; remembers the little that is told of it, should it have to be sent after all."""
+
+    def __init__(self, context: SpanContext, name: str, attributes: Facts | None) -> None:
+        super().__init__(context)
+        self.name, self.facts, self.failed = name, dict(attributes or {}), False
+        self.events: list[Event] = []
+
+    def update_name(self, name: str) -> None:
+        self.name = name
+
+    def set_attribute(self, key: str, value: object) -> None:
+        self.facts[key] = value if isinstance(value, int) else str(value)
+
+    def set_attributes(self, attributes: Mapping[str, object]) -> None:
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:  # noqa: ARG002
+        code = status.status_code if isinstance(status, Status) else status
+        self.failed |= code is StatusCode.ERROR
+
+
+class _Work(AbstractContextManager[Span]):
+    """A piece of work, from its beginning to its end."""
+
+    __slots__ = ("_attributes", "_began_ns", "_causes", "_kind", "_links", "_name", "_parent", "_span", "_token")
+
+    def __init__(
+        self,
+        name: str,
+        kind: SpanKind,
+        causes: Iterable[str | None],
+        attributes: Facts | None,
+        began_ns: int | None,
+    ) -> None:
+        self._name, self._kind, self._causes, self._attributes = name, kind, causes, attributes
+        self._began_ns = began_ns
+
+    def __enter__(self) -> Span:
+        found = _contexts(self._causes) if self._causes else []
+        parent = trace.get_current_span().get_span_context()
+        if not parent.is_valid and len(found) == 1:
+            parent, found = found[0], []
+        self._parent = parent if parent.is_valid else None
+        self._links = [Link(context) for context in found]
+        self._began_ns = self._began_ns or time.time_ns()
+        self._span = self._begin(_sending)
+        self._token = contexts.attach(trace.set_span_in_context(self._span))
+        return self._span
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        contexts.detach(self._token)
+        if isinstance(error, Exception):
+            note_error(self._span, error)
+        if isinstance(self._span, _Unsampled):
+            self._end_unsampled(self._span)
+        else:
+            self._span.end()
+
+    def _begin(self, sending: _Sending | None) -> Span:
+        if sending is None or not self._is_sampled(sending):
+            trace_id = self._parent.trace_id if self._parent is not None else random.getrandbits(128)
+            context = SpanContext(trace_id, random.getrandbits(64), is_remote=False, trace_flags=_UNSAMPLED)
+            return _Unsampled(context, self._name, self._attributes)
+        parent = None
+        if self._parent is not None:
+            parent = trace.set_span_in_context(NonRecordingSpan(self._parent))
+        return sending.tracer.start_span(
+            self._name,
+            context=parent,
+            kind=self._kind,
+            attributes=dict(self._attributes or {}),
+            links=self._links,
+            start_time=self._began_ns,
+        )
+
+    def _is_sampled(self, sending: _Sending) -> bool:
+        """Sampled is what has a sampled cause: a parent, or a link when there is none; and some of what has none."""
+        parent = self._parent
+        if parent is not None and not (parent.is_remote and self._kind is SpanKind.SERVER):
+            return bool(parent.trace_flags.sampled)
+        return any(link.context.trace_flags.sampled for link in self._links) or sending.new.take()
+
+    def _end_unsampled(self, span: _Unsampled) -> None:
+        """Send it after all, if it matters."""
+        sending, ended_ns, began_ns = _sending, time.time_ns(), self._began_ns or 0
+        if sending is None or not (span.failed or ended_ns - began_ns >= sending.slow_ns):
+            return
+        context = span.get_span_context()
+        sending.to.on_end(
+            ReadableSpan(
+                name=span.name,
+                context=SpanContext(context.trace_id, context.span_id, is_remote=False, trace_flags=_SAMPLED),
+                parent=self._parent,
+                resource=sending.resource,
+                attributes=span.facts,
+                events=span.events,
+                links=self._links,
+                kind=self._kind,
+                status=Status(StatusCode.ERROR if span.failed else StatusCode.UNSET),
+                start_time=began_ns,
+                end_time=ended_ns,
+                instrumentation_scope=_SCOPE,
+            )
+        )
 
 
 @contextmanager
@@ -97,39 +243,45 @@ def query(sql: str | bytes) -> Iterator[None]:
     if current is None:
         yield
         return
-    with trace.use_span(current, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-        try:
+    try:
+        with trace.use_span(current, end_on_exit=True, record_exception=False, set_status_on_exception=False):
             yield
-        except Exception as error:
-            note_error(current, error)
-            raise
+    except Exception as error:
+        note_error(current, error)
+        raise
 
 
 def begin_query(sql: str | bytes) -> Span | None:
     """As `query`, for whoever must end the span by himself; None when nothing is recorded."""
-    if not trace.get_current_span().is_recording():
+    if _sending is None or not trace.get_current_span().is_recording():
         return None
     name, shown = _about(sql)
     attributes = {"db.system.name": "postgresql", "db.query.text": shown}
-    return _tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+    return _sending.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
 
 
 def past(name: str, began_ns: int, ended_ns: int, *, failed: bool = False) -> None:
     """Tell a piece of the current work after it has ended, by times since the epoch."""
-    span = _tracer.start_span(name, start_time=began_ns)
+    if _sending is None or not trace.get_current_span().is_recording():
+        return
+    span = _sending.tracer.start_span(name, start_time=began_ns)
     if failed:
         span.set_status(StatusCode.ERROR)
     span.end(ended_ns)
 
 
 def note_error(current: Span, error: BaseException) -> None:
-    """Mark a span as failed, with the error's kind and its words without secrets."""
-    if not current.is_recording() or (isinstance(error, MesError) and error.http_status < _SERVER_ERROR):
-        return  # a refusal is an answer
+    """Mark a span as failed, with the error's kind and its words without secrets; a refusal is an answer."""
+    if isinstance(error, MesError) and error.http_status < _SERVER_ERROR:
+        return
     kind = type(error).__name__
     current.set_status(StatusCode.ERROR)
     current.set_attribute("error.type", kind)
-    current.add_event("exception", {"exception.type": kind, "exception.message": redact_text(str(error))})
+    said = {"exception.type": kind, "exception.message": redact_text(str(error))}
+    if isinstance(current, _Unsampled):
+        current.events.append(Event("exception", said))
+    else:
+        current.add_event("exception", said)
 
 
 def traceparent(of: Span | None = None) -> str | None:
@@ -137,7 +289,7 @@ def traceparent(of: Span | None = None) -> str | None:
     context = (of or trace.get_current_span()).get_span_context()
     if not context.is_valid:
         return None
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & TraceFlags.SAMPLED:02x}"
 
 
 def follow(current: Span, causes: Iterable[str | None]) -> None:
@@ -147,9 +299,9 @@ def follow(current: Span, causes: Iterable[str | None]) -> None:
             current.add_link(context)
 
 
-def of_message(event: Mapping[str, object], headers: Mapping[str, str] | None = None) -> str | None:
+def of_message(event: Mapping[str, object], given: Mapping[str, str] | None = None) -> str | None:
     """The `traceparent` of a message: the CloudEvent's own extension, or else its carrier's header."""
-    told = event.get(HEADER) or (headers or {}).get(HEADER)
+    told = event.get(HEADER) or (given or {}).get(HEADER)
     return told if isinstance(told, str) and _TRACEPARENT.fullmatch(told) else None
 
 
@@ -159,17 +311,12 @@ def headers(event: Mapping[str, object], given: Mapping[str, str] | None = None)
     return {HEADER: told} if told is not None else {}
 
 
-def _from(causes: Iterable[str | None]) -> tuple[Context | None, Sequence[Link]]:
-    contexts = _contexts(causes)
-    if len(contexts) == 1 and not trace.get_current_span().get_span_context().is_valid:
-        return trace.set_span_in_context(NonRecordingSpan(contexts[0])), ()
-    return None, [Link(context) for context in contexts]
-
-
-def _contexts(causes: Iterable[str | None]) -> list[SpanContext]:
+def _contexts(causes: Iterable[str | None]) -> Sequence[SpanContext]:
     """Each cause once, the sampled ones first: those can be followed."""
     found = [context for cause in dict.fromkeys(causes) if cause is not None and (context := _context(cause))]
-    return sorted(found, key=lambda context: not context.trace_flags.sampled)[:MOST_LINKS]
+    if len(found) > 1:
+        found.sort(key=lambda context: not context.trace_flags.sampled)
+    return found[:MOST_LINKS]
 
 
 def _context(told: str) -> SpanContext | None:

@@ -71,9 +71,8 @@ def system(marts_engine: Engine, tmp_path: Path) -> Iterator[Traced]:
         stack.enter_context(running(worker, url, tmp_path / "worker", MES_WORKER_PORT="{port}", **told))
         headers = {"authorization": f"Bearer {key}"}
         client = stack.enter_context(httpx.Client(base_url=api.url, headers=headers, timeout=30, trust_env=False))
-        provider = telemetry.tracer_provider(collector.url, telemetry.resource("console"), Settings())
-        traces.use(provider)
-        stack.callback(traces.use, traces.ids_only(telemetry.resource("test")))
+        provider = telemetry.send_traces(collector.url, telemetry.resource("console"), Settings())
+        stack.callback(traces.send_nothing)
         stack.callback(provider.shutdown)
         yield Traced(marts_engine, collector, receiver, bus, client, key)
 
@@ -178,10 +177,9 @@ def test_a_run_of_dagster_is_a_trace_of_the_runs_own_id(
     monkeypatch.setenv("MES_HOME", str(tmp_path))
     config.load.cache_clear()
     with collecting() as collector:
-        provider = telemetry.tracer_provider(collector.url, telemetry.resource("dagster"), Settings(traces_per_s=0))
-        traces.use(provider)
+        provider = telemetry.send_traces(collector.url, telemetry.resource("dagster"), Settings(traces_per_s=0))
         result = dg.materialize([counted, failing], resources={"database": Database()}, raise_on_error=False)
-        traces.use(traces.ids_only(telemetry.resource("test")))
+        traces.send_nothing()
         provider.shutdown()
     config.load.cache_clear()
     assert not result.success
@@ -209,7 +207,7 @@ def test_a_collector_that_is_away_stops_nobody(marts_engine: Engine, tmp_path: P
             began = time.monotonic()
             assert api.process.wait(timeout=20) in (0, -15)
             assert time.monotonic() - began < 15
-    assert '"event": "request"' in api.log.read_text()
+    assert '"event":"request"' in api.log.read_text()
 
 
 def _approve_by_bus(system: Traced, number: str) -> None:
