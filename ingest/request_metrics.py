@@ -3,8 +3,8 @@
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import structlog
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
@@ -16,6 +16,7 @@ from mes.observability import logs, metrics, traces
 REQUEST_ID = "X-Request-Id"
 
 _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # machines ask for these every few seconds
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 _SERVER_ERROR = 500
@@ -26,7 +27,8 @@ log = structlog.get_logger(__name__)
 class RequestMetrics:
     """ASGI middleware; wrap it around the whole application, so that it sees the answer to an error as well.
 
-    It is a span, the child of the caller's `traceparent` if there is one; where its answer says so, a failed one.
+    A request is a span, the child of the caller's `traceparent` if there is one; an answer of 500 and more has failed.
+
     A request's id is the caller's `X-Request-Id` if that is sane, else a new one; it is in `scope["state"]`, on every
     line logged meanwhile, and in the answer. One line is logged per request: method, route, status, duration, and, of
     what the application put into `request.state`, `caller` (as `actor`) and `order_id` where they are text. Neither
@@ -50,11 +52,9 @@ class RequestMetrics:
             try:
                 await self._app(scope, receive, answer)
             except Exception as error:
-                _record(scope, _SERVER_ERROR, time.perf_counter() - began, error)
+                _tell(scope, span, _SERVER_ERROR, time.perf_counter() - began, error)
                 raise
-            finally:
-                _describe(span, scope, answer.status)
-            _record(scope, answer.status, time.perf_counter() - began)
+            _tell(scope, span, answer.status, time.perf_counter() - began)
 
     @staticmethod
     def _span(scope: Scope, headers: Headers) -> AbstractContextManager[Span]:
@@ -83,11 +83,13 @@ def _request_id(headers: Headers) -> str:
     return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _record(scope: Scope, status: int, seconds: float, error: Exception | None = None) -> None:
-    route = _route(scope)
-    metrics.observe_request(scope["method"], route, status, seconds)
-    facts = {"method": scope["method"], "route": route, "status": status, "duration_ms": round(seconds * 1000, 1)}
-    named = _named_in(scope)
+def _tell(scope: Scope, span: Span, status: int, seconds: float, error: Exception | None = None) -> None:
+    """In metrics, span and log; paths and queries are left out, since they may name customers."""
+    method, route, named = scope["method"], _route(scope), _named_in(scope)
+    metrics.observe_request(method, route, status, seconds)
+    if route not in _QUIET:
+        _describe(span, method, route, status, named)
+    facts = {"method": method, "route": route, "status": status, "duration_ms": round(seconds * 1000, 1)}
     if error is not None:
         log.error("request failed", exc_info=error, **facts, **named)
     elif route in _QUIET:
@@ -98,14 +100,13 @@ def _record(scope: Scope, status: int, seconds: float, error: Exception | None =
         log.info("request", **facts, **named)
 
 
-def _describe(span: Span, scope: Scope, status: int) -> None:
-    """What is known at the end; paths and queries are left out, since they may name customers."""
+def _describe(span: Span, method: str, route: str, status: int, named: Mapping[str, str]) -> None:
     span.set_attribute("http.response.status_code", status)
-    if (route := _route(scope)) != metrics.UNMATCHED:
-        span.update_name(f"{scope['method']} {route}")
+    if route != metrics.UNMATCHED:
+        span.update_name(f"{method} {route}")
         span.set_attribute("http.route", route)
-    if (order_id := _named_in(scope).get("order_id")) is not None:
-        span.set_attribute(traces.ORDER, order_id)
+    if "order_id" in named:
+        span.set_attribute(traces.ORDER, named["order_id"])
     if status >= _SERVER_ERROR:
         span.set_status(StatusCode.ERROR)
         span.set_attribute("error.type", str(status))
@@ -122,20 +123,16 @@ def _route(scope: Scope) -> str:
     return metrics.UNMATCHED
 
 
-def _named_in(scope: Scope) -> dict[str, Any]:
+def _named_in(scope: Scope) -> dict[str, str]:
     """Who called and for which order, where the application or the path says so."""
-    known = {"order_id": scope.get("path_params", {}).get("order_id")}
-    state = scope["state"]
-    known |= {
-        name: state.get(given) for name, given in (("actor", "caller"), ("order_id", "order_id")) if state.get(given)
-    }
-    if not _is_id(known.get("order_id")):  # whatever else stands in the path is nobody's order, and may be anything
-        known.pop("order_id", None)
-    return {name: str(value) for name, value in known.items() if isinstance(value, str | uuid.UUID)}
+    state, named = scope["state"], {}
+    if isinstance(actor := state.get("caller"), str):
+        named["actor"] = actor
+    order_id = state.get("order_id") or scope.get("path_params", {}).get("order_id")
+    if _is_id(order_id):  # whatever else stands in the path is nobody's order, and may be anything
+        named["order_id"] = str(order_id)
+    return named
 
 
 def _is_id(given: object) -> bool:
-    try:
-        return isinstance(given, uuid.UUID) or uuid.UUID(str(given)).int >= 0
-    except ValueError:
-        return False
+    return isinstance(given, uuid.UUID) or (isinstance(given, str) and _UUID.fullmatch(given) is not None)
