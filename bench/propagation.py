@@ -29,6 +29,7 @@ from bench import _histories, _programs, _report
 from bench._histories import Dataset
 from mes.db import query
 from mes.events import outbox, subjects
+from mes.observability import logs
 from mes.orders import repository, service
 from mes.orders.life import System
 from mes.orders.model import Actor
@@ -68,6 +69,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=_RATE, help="events a second")
     parser.add_argument("--json", action="store_true", help="print one flat JSON object")
     asked = parser.parse_args()
+    logs.configure_cli()  # what is done in this process must not come between the figures
     with ExitStack() as stack:
         data = stack.enter_context(_histories.dataset(asked.orders))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mes-bench-")))

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bench._report import machine
 from mes.callers import keys
 from mes.callers.model import Scope
+from mes.observability import logs
 from mes.pricing.rates import rate_cards, rate_store
 from tests.faults import findings
 from tests.faults.findings import FAILURES, Figures
@@ -67,6 +68,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one flat JSON object")
     parser.add_argument("--home", type=Path, help="where to keep all that is written, logs too; else it is removed")
     asked = parser.parse_args()
+    logs.configure_cli()  # what operators do in this process must not come between the figures
     plan = Plan(asked.orders, asked.seconds, asked.pause, asked.seed, asked.under_way, asked.most)
     with tempfile.TemporaryDirectory(prefix="mes-faults-") as folder:
         figures = run(asked.home or Path(folder) / "world", plan)
