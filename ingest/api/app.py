@@ -73,6 +73,7 @@ def create(settings: Settings, *, clock: Clock = utc_now) -> ASGIApp:
         docs_url="/docs",
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # `RequestMetrics` does it, for half the time
     )
     routers = (
         *(orders.placing_router, models.router, quotes.router, order_batches.router, orders.router),

@@ -194,7 +194,9 @@ def server_command(home: Path, socket_folder: Path) -> list[str]:
         "log_line_prefix": "%m [%p] %q%a %d ",
         "log_min_duration_statement": "1s",
         "log_lock_waits": "on",
-        "log_parameter_max_length": 0,  # they are customers' data
+        # parameters, and the rows that an error is about, are customers' data
+        "log_parameter_max_length": 0,
+        "log_error_verbosity": "terse",
     }
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     return [str(binaries() / "postgres"), "-D", str(data_dir(home)), *options]
