@@ -120,10 +120,11 @@ def _scraping(of: list[int]) -> Iterator[None]:
     stopping = threading.Event()
 
     def scrape() -> None:
-        while not stopping.wait(_SCRAPE_S):
-            for port in of:
-                with suppress(httpx.HTTPError):
-                    httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False)
+        with httpx.Client(trust_env=False) as client:
+            while not stopping.wait(_SCRAPE_S):
+                for port in of:
+                    with suppress(httpx.HTTPError):
+                        client.get(f"http://127.0.0.1:{port}/metrics")
 
     thread = threading.Thread(target=scrape)
     thread.start()

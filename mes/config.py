@@ -93,8 +93,9 @@ class Settings(BaseSettings):
         "settings of the exporter are OpenTelemetry's own, such as `OTEL_EXPORTER_OTLP_HEADERS`.",
     )
     traces_per_s: Annotated[float, Field(ge=0, le=10_000)] = Field(
-        default=10.0,
-        description="New traces that a process sends each second; what fails or is slow is sent beyond that.",
+        default=2.0,
+        description="New traces that a process sends each second, after a quiet time ten seconds' worth at once; what "
+        "fails or is slow is sent beyond that.",
     )
     traces_slow_s: Annotated[float, Field(gt=0)] = Field(
         default=1.0, description="From how long on work is slow, so that its trace is sent in any case, seconds."

@@ -4,9 +4,13 @@ import logging
 import logging.handlers
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypedDict
@@ -16,9 +20,29 @@ from opentelemetry import trace
 from pydantic_core import to_json
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from mes.observability.line_writer import LineWriter
 from mes.observability.redaction import redact, redact_text
 
-_line: Callable[[EventDict], None] | None = None
+_LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
+
+
+@dataclass(frozen=True)
+class _Fast:
+    """How lines are said that are said often."""
+
+    process: str
+    has_tap: bool
+
+    def may_say(self) -> bool:
+        """Not what is sent elsewhere, too."""
+        if not self.has_tap:
+            return True
+        current = trace.get_current_span()
+        return current.get_span_context().is_valid and not current.is_recording()
+
+
+_fast: _Fast | None = None
+_lines = LineWriter()
 
 
 class UvicornOptions(TypedDict):
@@ -53,16 +77,16 @@ def configure(process: str, level: str = "INFO", *, tap: Processor | None = None
         level: the least level that is written.
         tap: sees each line's facts as they are written, redacted; for sending them elsewhere.
     """
-    global _line  # noqa: PLW0603 - a process has one, as it has one root logger
+    global _fast  # noqa: PLW0603 - a process has one, as it has one root logger
     _install(level, _as_json(process, tap))
-    _line = _plainly(process, tap)
+    _fast = _Fast(process, has_tap=tap is not None)
     _log_what_nobody_caught()
 
 
 def configure_cli(level: str = "WARNING") -> None:
     """Send logs to stderr for a person at a terminal: short lines, coloured where the terminal can."""
-    global _line  # noqa: PLW0603 - as above
-    _line = None
+    global _fast  # noqa: PLW0603 - as above
+    _fast = None
     _install(level, [_plain_exception, redact, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())])
 
 
@@ -90,8 +114,8 @@ def uvicorn_options() -> UvicornOptions:
 def say(logger: str, level: str, event: str, facts: Mapping[str, str | int | float], given: Mapping[str, str]) -> bool:
     """Write a line, for what is logged so often that the way of all other lines would show.
 
-    It looks as theirs do, `bound` facts and trace included. Gives whether it could: not before `configure`, nor when
-    something else listens to the logs, too.
+    It looks as theirs do, `bound` facts and trace included, and is written a moment later. Gives whether it could: not
+    before `configure`, nor when something else listens to the logs, too.
 
     Args:
         logger: name of the logger.
@@ -100,23 +124,28 @@ def say(logger: str, level: str, event: str, facts: Mapping[str, str | int | flo
         facts: that are ours, and cannot hold a secret.
         given: facts that others chose; these and the `bound` ones are looked through as usual.
     """
-    root = logging.getLogger()
-    if _line is None or len(root.handlers) != 1 or not isinstance(root.handlers[0], _Stderr):
+    if _fast is None or not _fast.may_say() or not _is_alone():
         return False
-    if logging.getLogger(logger).isEnabledFor(logging.getLevelNamesMapping()[level.upper()]):
-        texts = {**structlog.contextvars.get_contextvars(), **given}
-        texts = {name: redact_text(text) if isinstance(text, str) else text for name, text in texts.items()}
-        now = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
-        common = {"event": event, "level": level, "logger": logger, "timestamp": f"{now}Z"}
-        _line(_add_trace(None, "", {**texts, **facts, **common}))
+    if logging.getLogger(logger).isEnabledFor(_LEVELS[level]):
+        common = {"event": event, "level": level, "logger": logger, "process": _fast.process}
+        _lines.put(partial(copy_context().run, _text, time.time(), {**facts, **common}, given))
     return True
+
+
+def flush() -> None:
+    """Write what `say` has still to write."""
+    _lines.flush()
 
 
 @contextmanager
 def bound(**context: object) -> Iterator[None]:
     """Add facts, such as `order_id`, to every line logged within the block by this thread or task."""
-    with structlog.contextvars.bound_contextvars(**context):
+    # structlog's own block looks through all variables of the context
+    before = structlog.contextvars.bind_contextvars(**context)
+    try:
         yield
+    finally:
+        structlog.contextvars.reset_contextvars(**before)
 
 
 def _shared() -> list[Processor]:
@@ -181,15 +210,17 @@ def _take_over_terminal_handlers() -> None:
             logger.handlers, logger.propagate = kept, True
 
 
-def _plainly(process: str, tap: Processor | None) -> Callable[[EventDict], None]:
-    def write(event: EventDict) -> None:
-        event["process"] = process
-        if tap is not None:
-            tap(None, "", event)
-        sys.stderr.write(f"{to_json(event).decode()}\n")
-        sys.stderr.flush()
+def _is_alone() -> bool:
+    handlers = logging.getLogger().handlers
+    return len(handlers) == 1 and isinstance(handlers[0], _Stderr)
 
-    return write
+
+def _text(at: float, ours: Mapping[str, str | int | float], given: Mapping[str, str]) -> str:
+    """Of a line, in the context in which it was said."""
+    texts = {**structlog.contextvars.get_contextvars(), **given}
+    texts = {name: redact_text(text) if isinstance(text, str) else text for name, text in texts.items()}
+    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
+    return to_json(_add_trace(None, "", {**texts, **ours, "timestamp": f"{when}Z"})).decode()
 
 
 def _add_trace(_logger: WrappedLogger | None, _method: str, event: EventDict) -> EventDict:

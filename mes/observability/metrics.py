@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -194,11 +194,9 @@ def _request_series(method: str, route: str, status: int) -> tuple[Counter, Hist
     return _requests.labels(method, route, str(status)), _request_duration.labels(method, route)
 
 
-@contextmanager
-def request_in_progress() -> Iterator[None]:
+def request_in_progress() -> AbstractContextManager[None]:
     """Count a request as being answered for the time of the block."""
-    with _requests_in_progress.track_inprogress():
-        yield
+    return _requests_in_progress.track_inprogress()
 
 
 @contextmanager
@@ -225,7 +223,10 @@ def observe_job(task: str, outcome: JobOutcome, seconds: float) -> None:
 def observe_placed(source: str, orders: int) -> None:
     """Count orders that a caller has placed."""
     if orders:
-        _placed.labels(source).inc(orders)
+        _placed_series(source).inc(orders)
+
+
+_placed_series = lru_cache(maxsize=256)(_placed.labels)
 
 
 def observe_model(*, known: bool) -> None:
@@ -261,8 +262,9 @@ def observe_refresh(orders: int, seconds: float, lags_s: Iterable[float] = ()) -
 def observe_publishing(carrier: str, lags_s: Sequence[float]) -> None:
     """Count events that a bus has taken: for each, the seconds since it happened."""
     _published.labels(carrier).inc(len(lags_s))
+    lag = _publishing_lag.labels(carrier)
     for lag_s in lags_s:
-        _publishing_lag.labels(carrier).observe(max(lag_s, 0.0))
+        lag.observe(max(lag_s, 0.0))
 
 
 def observe_received(sender: str, carrier: str, new: int, repeated: int, unreadable: int) -> None:

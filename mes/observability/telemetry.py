@@ -16,7 +16,7 @@ from mes.config import Settings
 from mes.observability import log_export, logs, traces
 
 _TIMEOUT_S = 5.0  # of one call to the collector
-_LOG_DELAY_MS, _SPAN_DELAY_MS = 1_000, 2_000
+_DELAY_MS = 5_000  # a call takes some ten milliseconds, whatever it brings
 
 _sending: list[LoggerProvider | TracerProvider] = []
 
@@ -72,7 +72,7 @@ def send_traces(base: str, about: Resource, settings: Settings) -> TracerProvide
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
     exporter = OTLPSpanExporter(f"{base.rstrip('/')}/v1/traces", timeout=_TIMEOUT_S)
-    batches = BatchSpanProcessor(exporter, schedule_delay_millis=_SPAN_DELAY_MS)
+    batches = BatchSpanProcessor(exporter, schedule_delay_millis=_DELAY_MS)
     return traces.send(batches, about, per_s=settings.traces_per_s, slow_s=settings.traces_slow_s)
 
 
@@ -82,5 +82,5 @@ def _log_provider(base: str, about: Resource) -> LoggerProvider:
 
     provider = LoggerProvider(resource=about, shutdown_on_exit=False)
     exporter = OTLPLogExporter(f"{base.rstrip('/')}/v1/logs", timeout=_TIMEOUT_S)
-    provider.add_log_record_processor(BatchLogRecordProcessor(exporter, schedule_delay_millis=_LOG_DELAY_MS))
+    provider.add_log_record_processor(BatchLogRecordProcessor(exporter, schedule_delay_millis=_DELAY_MS))
     return provider

@@ -11,7 +11,7 @@ import random
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -41,24 +41,28 @@ _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-(
 _WRITES = re.compile(r"(?is)\b(?:insert\s+into|update|delete\s+from|merge\s+into|copy|lock\s+table)\s+[a-z_]+\.\w+")
 _READS = re.compile(r"(?is)\bfrom\s+[a-z_]+\.\w+")
 _LONGEST_SQL = 2_000
+_BURST_S = 10.0
 _SERVER_ERROR = 500
 _NS = 1_000_000_000
 _SCOPE = InstrumentationScope("mes")
+_ODD_DIGITS = frozenset("13579bdf")
+_UNRECORDED = nullcontext()
 _UNSAMPLED, _SAMPLED = TraceFlags(TraceFlags.DEFAULT), TraceFlags(TraceFlags.SAMPLED)
 
 
 class _Bucket:
-    """Lets so many through each second."""
+    """Lets so many through each second, and after a quiet time those of `_BURST_S` at once."""
 
     def __init__(self, per_s: float) -> None:
-        self._per_s, self._left, self._seen_at = per_s, per_s, time.monotonic()
+        self._per_s, self._most = per_s, max(per_s * _BURST_S, 1.0)
+        self._left, self._seen_at = per_s * _BURST_S, time.monotonic()
         self._lock = Lock()
 
     def take(self) -> bool:
         """Whether one more may go."""
         with self._lock:
             now = time.monotonic()
-            self._left = min(max(self._per_s, 1.0), self._left + (now - self._seen_at) * self._per_s)
+            self._left = min(self._most, self._left + (now - self._seen_at) * self._per_s)
             self._seen_at = now
             if self._left < 1:
                 return False
@@ -152,7 +156,7 @@ class _Unsampled(NonRecordingSpan):
 class _Work(AbstractContextManager[Span]):
     """A piece of work, from its beginning to its end."""
 
-    __slots__ = ("_attributes", "_began_ns", "_causes", "_kind", "_links", "_name", "_parent", "_span", "_token")
+    __slots__ = ("_attributes", "_began_ns", "_causes", "_kind", "_name", "_parent", "_span", "_token")
 
     def __init__(
         self,
@@ -166,12 +170,12 @@ class _Work(AbstractContextManager[Span]):
         self._began_ns = began_ns
 
     def __enter__(self) -> Span:
-        found = _contexts(self._causes) if self._causes else []
+        causes = [cause for cause in dict.fromkeys(self._causes) if cause]
         parent = trace.get_current_span().get_span_context()
-        if not parent.is_valid and len(found) == 1:
-            parent, found = found[0], []
         self._parent = parent if parent.is_valid else None
-        self._links = [Link(context) for context in found]
+        if self._parent is None and len(causes) == 1:
+            self._parent = _context(causes.pop())
+        self._causes = causes
         self._began_ns = self._began_ns or time.time_ns()
         self._span = self._begin(_sending)
         self._token = contexts.attach(trace.set_span_in_context(self._span))
@@ -201,7 +205,7 @@ class _Work(AbstractContextManager[Span]):
             context=parent,
             kind=self._kind,
             attributes=dict(self._attributes or {}),
-            links=self._links,
+            links=self._links(),
             start_time=self._began_ns,
         )
 
@@ -210,7 +214,11 @@ class _Work(AbstractContextManager[Span]):
         parent = self._parent
         if parent is not None and not (parent.is_remote and self._kind is SpanKind.SERVER):
             return bool(parent.trace_flags.sampled)
-        return any(link.context.trace_flags.sampled for link in self._links) or sending.new.take()
+        return any(_says_sampled(cause) for cause in self._causes if cause) or sending.new.take()
+
+    def _links(self) -> list[Link]:
+        """Looked up only for a span that is sent: a transaction of many calls has many causes."""
+        return [Link(context) for context in _contexts(self._causes)]
 
     def _end_unsampled(self, span: _Unsampled) -> None:
         """Send it after all, if it matters."""
@@ -226,7 +234,7 @@ class _Work(AbstractContextManager[Span]):
                 resource=sending.resource,
                 attributes=span.facts,
                 events=span.events,
-                links=self._links,
+                links=self._links(),
                 kind=self._kind,
                 status=Status(StatusCode.ERROR if span.failed else StatusCode.UNSET),
                 start_time=began_ns,
@@ -236,13 +244,14 @@ class _Work(AbstractContextManager[Span]):
         )
 
 
-@contextmanager
-def query(sql: str | bytes) -> Iterator[None]:
+def query(sql: str | bytes) -> AbstractContextManager[None]:
     """Send a statement within a span, if the work that it belongs to is recorded; its parameters are not told."""
     current = begin_query(sql)
-    if current is None:
-        yield
-        return
+    return _UNRECORDED if current is None else _within(current)
+
+
+@contextmanager
+def _within(current: Span) -> Iterator[None]:
     try:
         with trace.use_span(current, end_on_exit=True, record_exception=False, set_status_on_exception=False):
             yield
@@ -311,12 +320,21 @@ def headers(event: Mapping[str, object], given: Mapping[str, str] | None = None)
     return {HEADER: told} if told is not None else {}
 
 
+def headers_if_sampled(event: Mapping[str, object]) -> dict[str, str]:
+    """As `headers`, for a bus that carries many: the trace of the others is in the event alone."""
+    return headers(event) if _says_sampled(str(event.get(HEADER, ""))) else {}
+
+
 def _contexts(causes: Iterable[str | None]) -> Sequence[SpanContext]:
     """Each cause once, the sampled ones first: those can be followed."""
     found = [context for cause in dict.fromkeys(causes) if cause is not None and (context := _context(cause))]
     if len(found) > 1:
         found.sort(key=lambda context: not context.trace_flags.sampled)
     return found[:MOST_LINKS]
+
+
+def _says_sampled(told: str) -> bool:
+    return told[-1:] in _ODD_DIGITS
 
 
 def _context(told: str) -> SpanContext | None:

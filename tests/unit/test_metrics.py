@@ -151,6 +151,7 @@ def ask(method: str, path: str, **options: Any) -> httpx.Response:
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    logs.flush()
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
@@ -171,7 +172,8 @@ def test_a_request_is_one_line_and_its_id_is_on_all_that_it_logs(capsys: pytest.
     headers = {"X-Request-Id": "from-shop-1", "Authorization": "Bearer hunter22"}
     answer = ask("GET", f"/v1/orders/{ORDER_ID}?access_token=hunter22", headers=headers)
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "from-shop-1"
-    inside, request = (line for line in lines(capsys) if line["logger"] in ("inside", "ingest.request_metrics"))
+    said = {line["logger"]: line for line in lines(capsys)}
+    inside, request = said["inside"], said["ingest.request_metrics"]
     assert inside["request_id"] == request["request_id"] == "from-shop-1"
     told = {name: request[name] for name in ("method", "route", "status", "actor", "order_id")}
     assert told == {

@@ -40,11 +40,11 @@ def _no_traces_afterwards() -> Iterator[None]:
 
 
 def test_of_a_flood_a_few_are_kept() -> None:
-    exported = Exported(per_s=5)
+    exported = Exported(per_s=0.5)
     for _ in range(200):
         with traces.span("request"), traces.span("inner"):
             pass
-    assert 5 <= exported.names.count("request") <= 7
+    assert 5 <= exported.names.count("request") <= 7  # of a quiet time before
     assert exported.names.count("inner") == exported.names.count("request")
 
 

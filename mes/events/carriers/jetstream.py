@@ -120,7 +120,7 @@ class JetStream:
                 Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(expected),
                 SEQUENCE: str(event.sequence),
                 POSITION: str(event.position),
-            } | traces.headers(event.event)
+            } | traces.headers_if_sampled(event.event)
             body = fitting.encoded(event.event, self._bus.most_bytes)
             try:
                 ack = await js.publish(subject, body, stream=OUT_STREAM, headers=headers)

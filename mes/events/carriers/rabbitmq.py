@@ -206,7 +206,7 @@ def _message(event: Told) -> aio_pika.Message:
         content_type=CONTENT_TYPE,
         message_id=str(event.event["id"]),
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        headers={"sequence": event.sequence, "subject": str(event.order_id), **traces.headers(event.event)},
+        headers={"sequence": event.sequence, "subject": str(event.order_id), **traces.headers_if_sampled(event.event)},
     )
 
 
