@@ -2,18 +2,16 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 from cryptography import x509
@@ -26,7 +24,7 @@ from mes.clock import utc_now
 from mes.observability import metrics, pipeline_gauges, surroundings
 from mes.observability.database_gauges import DatabaseGauges
 from mes.orders import placing
-from mes.runtime import alerting
+from tests.alerts import alerting_on, await_alerts, needs_prometheus
 from tests.callers import SHOP, add_model, new_order
 from tests.faults import clock
 from tests.processes import free_port, running
@@ -34,17 +32,11 @@ from tests.processes import free_port, running
 ROOT = Path(__file__).resolve().parents[2]
 RULES = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
 RUNBOOKS = (ROOT / "docs/runbooks.md").read_text()
-SOON_S = 120.0
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 # of every process, by Prometheus's client
 _OF_A_PROCESS = {"process_start_time_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes"}
 # of Prometheus itself, of its client, and of a rule's own making
 _NOT_OURS = re.compile(r"^(up|process_start_time_seconds|mes:.*|ALERTS.*)$")
-
-needs_prometheus = pytest.mark.skipif(
-    shutil.which("promtool") is None or shutil.which("prometheus-alertmanager") is None,
-    reason="Prometheus and Alertmanager are not installed",
-)
 
 
 def _rules() -> Iterator[dict[str, Any]]:
@@ -175,9 +167,9 @@ def test_what_breaks_alerts_within_two_minutes_and_no_more_once_it_is_mended(
         )
         first = stack.enter_context(running(api, url, tmp_path / "api", port=port))
         firing = stack.enter_context(
-            _alerting(tmp_path, {"api": first.url, "worker": worker.url, "console": first.url})
+            alerting_on(tmp_path, {"api": first.url, "worker": worker.url, "console": first.url})
         )
-        _await(firing, set())
+        await_alerts(firing, set())
         time.sleep(10)
         assert firing() == set()
 
@@ -191,43 +183,13 @@ def test_what_breaks_alerts_within_two_minutes_and_no_more_once_it_is_mended(
                 *("PricingBehind", "OrderStuck", "InboxBehind", "EventMissing", "OrdersParked", "SystemsDiffer"),
                 *("ReconciliationFails", "FeedLate", "WaitingForLocks"),
             }
-            _await(firing, broken)
+            await_alerts(firing, broken)
 
         wrong.set_wrong(0)
         _certify(certificate, timedelta(days=90))
         _mend(marts_engine)
         stack.enter_context(running(api, url, tmp_path / "again", port=port))
-        _await(firing, set())
-
-
-@contextmanager
-def _alerting(folder: Path, urls: dict[str, str]) -> Iterator[Callable[[], set[str]]]:
-    """Both programs, looking every second; gives the names of the alerts that somebody would be told of.
-
-    `Watchdog` is always there, and named only while it is not.
-    """
-    ports = {"prometheus": free_port(), "alertmanager": free_port()}
-    commands = alerting.prepare(folder, "127.0.0.1", ports, urls)
-    file = folder / "alerting/prometheus.yml"
-    said = yaml.safe_load(file.read_text())
-    said["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-    file.write_text(yaml.safe_dump(said))
-    with ExitStack() as stack:
-        for name, argv in (("alertmanager", commands.alertmanager), ("prometheus", commands.prometheus)):
-            output = stack.enter_context((folder / f"{name}.log").open("wb"))
-            process = subprocess.Popen(argv, stdout=output, stderr=output)
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{ports['alertmanager']}", timeout=10))
-
-        def firing() -> set[str]:
-            try:
-                answer = client.get("/api/v2/alerts", params={"inhibited": "false", "silenced": "false"})
-            except httpx.TransportError:
-                return {"not there yet"}
-            return {alert["labels"]["alertname"] for alert in answer.json()} ^ {"Watchdog"}
-
-        yield firing
+        await_alerts(firing, set())
 
 
 def _certify(file: Path, valid: timedelta) -> None:
@@ -299,10 +261,3 @@ def _waiting_for_a_lock(engine: Engine, number: int) -> Iterator[None]:
         yield
     for thread in threads:
         thread.join()
-
-
-def _await(firing: Callable[[], set[str]], wanted: set[str]) -> None:
-    end = time.monotonic() + SOON_S
-    while (found := firing()) != wanted:
-        assert time.monotonic() < end, f"too many: {found - wanted}; not there: {wanted - found}"
-        time.sleep(0.5)
