@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext, make_url
 
+from mes.db.pools import OVERFLOW, POOLS
 from mes.observability import traces
 
 # a server that is gone without a word (a cut cable, a host that died) is given up after some twenty seconds
@@ -32,12 +33,14 @@ def connect(
     engine = create_engine(
         sqlalchemy_url(url),
         pool_size=pool_size,
+        max_overflow=OVERFLOW,
         pool_pre_ping=ping,
         hide_parameters=True,  # they hold customers' names and hashes, which do not belong into an error
         pool_timeout=wait_s,
         connect_args={"application_name": application, "options": "-c timezone=UTC", "connect_timeout": 10} | _ALIVE,
     )
     _trace(engine)
+    POOLS.add(engine, application)
     return engine
 
 

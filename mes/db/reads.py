@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from mes.db import freshness
 from mes.db.engine import sqlalchemy_url
 from mes.db.freshness import Primary, Sample
+from mes.db.pools import OVERFLOW, POOLS
 from mes.errors import MesError
 from mes.observability import metrics
 from mes.observability.metrics import ReadReason
@@ -192,13 +193,16 @@ class Reads:
 
 def connect(url: str, *, application: str = "mes", pool_size: int = 5) -> Engine:
     """Read-only connections to a replica, which are not tried before use: the look at its position does that."""
-    return create_engine(
+    engine = create_engine(
         sqlalchemy_url(url),
         pool_size=pool_size,
+        max_overflow=OVERFLOW,
         pool_timeout=1,
         hide_parameters=True,
         connect_args={"application_name": application, **_CONNECT_ARGS},
     )
+    POOLS.add(engine, f"{application}-replica")
+    return engine
 
 
 def again_on_primary(read: Callable[Given, Found]) -> Callable[Given, Found]:
