@@ -81,4 +81,4 @@ def eventually(read: Callable[[], Value], expected: Value) -> None:
     end = time.monotonic() + _LIMIT_S
     while (found := read()) != expected and time.monotonic() < end:
         time.sleep(0.1)
-    assert found == expected
+    assert found == expected, f"it is {found}, and should be {expected}"
