@@ -56,7 +56,8 @@ class Receive:
             "messaging.batch.message_count": len(messages),
         }
         causes = [traces.of_message(message.headers) for message in messages]
-        return traces.span(f"receive {self._receiver.sender}", kind=SpanKind.CONSUMER, causes=causes, attributes=what)
+        name = f"receive {self._receiver.sender}"
+        return traces.span(name, kind=SpanKind.CONSUMER, causes=causes, attributes=what, foreign=True)
 
 
 class Apply:

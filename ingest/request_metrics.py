@@ -51,7 +51,7 @@ class RequestMetrics:
         with self._span(scope, headers) as span, logs.bound(request_id=request_id), metrics.request_in_progress():
             try:
                 await self._app(scope, receive, answer)
-            except Exception as error:
+            except BaseException as error:  # cancelled, too
                 _tell(scope, span, _SERVER_ERROR, time.perf_counter() - began, error)
                 raise
             _tell(scope, span, answer.status, time.perf_counter() - began)
@@ -61,7 +61,8 @@ class RequestMetrics:
         if scope["path"] in _QUIET:
             return nullcontext(INVALID_SPAN)
         about = {"http.request.method": scope["method"], "url.scheme": scope["scheme"]}
-        return traces.span(scope["method"], kind=SpanKind.SERVER, causes=[headers.get(traces.HEADER)], attributes=about)
+        causes = [headers.get(traces.HEADER)]
+        return traces.span(scope["method"], kind=SpanKind.SERVER, causes=causes, attributes=about, foreign=True)
 
 
 class _Answer:
@@ -83,7 +84,7 @@ def _request_id(headers: Headers) -> str:
     return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _tell(scope: Scope, span: Span, status: int, seconds: float, error: Exception | None = None) -> None:
+def _tell(scope: Scope, span: Span, status: int, seconds: float, error: BaseException | None = None) -> None:
     """In metrics, span and log; paths and queries are left out, since they may name customers."""
     method, route, named = scope["method"], _route(scope), _named_in(scope)
     metrics.observe_request(method, route, status, seconds)

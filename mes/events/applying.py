@@ -19,6 +19,7 @@ from mes.db import query
 from mes.events.inbox import Key
 from mes.events.judging import Judgement, Standing, Verdict, judge, judged_again_at
 from mes.observability import traces
+from mes.observability.redaction import redact_text
 from mes.orders import service
 from mes.orders.life import Status, System
 from mes.orders.model import Actor, Told
@@ -174,9 +175,10 @@ class _Look:
         if judgement.verdict is Verdict.IGNORE or self._order_id is None:
             self._ignore(event, judgement.reason)
             return
-        about = {traces.ORDER: str(self._order_id), "messaging.message.id": event.event_id}
+        about = {traces.ORDER: str(self._order_id), "messaging.message.id": redact_text(event.event_id)}
         about["messaging.operation.type"] = "process"
-        with traces.span("apply event", kind=SpanKind.CONSUMER, causes=[event.traceparent], attributes=about):
+        led = [event.traceparent]
+        with traces.span("apply event", kind=SpanKind.CONSUMER, causes=led, attributes=about, foreign=True):
             service.transition(
                 self._conn,
                 self._order_id,

@@ -3,11 +3,12 @@
 import atexit
 import logging
 import os
+import select
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 Line = Callable[[], str]
 log = logging.getLogger(__name__)
@@ -28,11 +29,17 @@ class LineWriter:
         atexit.register(self.flush)
         os.register_at_fork(after_in_child=self._begin_anew)
 
+    def write(self, text: str) -> None:
+        """Write a line at once, and never within another."""
+        with self._writing:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
     def put(self, line: Line) -> None:
         """Have a line written; when so many wait that stderr must be stuck, wait for it as any line does."""
         self._lines.append(line)
-        if self._thread is None:
-            self._start()
+        if self._thread is None and not self._has_started():
+            self.flush()
         if not self._there.is_set():
             self._there.set()
         if len(self._lines) > _MOST:
@@ -43,29 +50,48 @@ class LineWriter:
         with self._writing:
             lines = [self._lines.popleft() for _ in range(len(self._lines))]
             try:
-                sys.stderr.write("".join(map(_text, lines)))
-                sys.stderr.flush()
-            except (OSError, ValueError):  # closed or full: that must not stop the work
+                for piece in _pieces(map(_text, lines)):
+                    self.write(piece)
+            except Exception:  # noqa: BLE001 - closed or full, by whatever stands in its place: that must not stop the work
                 return
 
     def _begin_anew(self) -> None:
         """As in a process that was forked: it has no thread, and the lines are its parent's."""
         self._lines: deque[Line] = deque()
-        self._there, self._writing = threading.Event(), threading.Lock()
+        # one for all that writes: what follows a line that cannot be made is written within
+        self._there, self._writing = threading.Event(), threading.RLock()
         self._thread: threading.Thread | None = None
 
-    def _start(self) -> None:
+    def _has_started(self) -> bool:
         with self._writing:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._write, name="log-lines", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._write_all, name="log-lines", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads
+                    return False
+                self._thread = thread
+            return True
 
-    def _write(self) -> None:
+    def _write_all(self) -> None:
         while True:
             self._there.wait()
             time.sleep(_PAUSE_S)
             self._there.clear()
             self.flush()
+
+
+def _pieces(texts: Iterable[str]) -> Iterator[str]:
+    """Lines together, as many as a pipe takes all or none of."""
+    piece, size = list[str](), 0
+    for text in texts:
+        length = len(text.encode(errors="backslashreplace"))
+        if piece and size + length > select.PIPE_BUF:
+            yield "".join(piece)
+            piece, size = [], 0
+        piece.append(text)
+        size += length
+    yield "".join(piece)
 
 
 def _text(line: Line) -> str:

@@ -13,8 +13,8 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.util.types import AnyValue
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# what the exporter says of a collector that is away must not be sent to it
-_OWN = "opentelemetry"
+# what the exporter and its HTTP say of a collector must not be sent to it
+_OWN = ("opentelemetry", "urllib3")
 _SEVERITIES = {
     "debug": SeverityNumber.DEBUG,
     "info": SeverityNumber.INFO,

@@ -21,7 +21,7 @@ from pydantic_core import to_json
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from mes.observability.line_writer import LineWriter
-from mes.observability.redaction import redact, redact_text
+from mes.observability.redaction import redact
 
 _LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 
@@ -57,8 +57,7 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sys.stderr.write(f"{self.format(record)}\n")
-            sys.stderr.flush()
+            _lines.write(f"{self.format(record)}\n")
         except RecursionError:
             raise
         except Exception:  # noqa: BLE001  the protocol of logging: a line that cannot be written must not stop the work
@@ -217,10 +216,9 @@ def _is_alone() -> bool:
 
 def _text(at: float, ours: Mapping[str, str | int | float], given: Mapping[str, str]) -> str:
     """Of a line, in the context in which it was said."""
-    texts = {**structlog.contextvars.get_contextvars(), **given}
-    texts = {name: redact_text(text) if isinstance(text, str) else text for name, text in texts.items()}
+    texts = redact(None, "", {**structlog.contextvars.get_contextvars(), **given})
     when = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
-    return to_json(_add_trace(None, "", {**texts, **ours, "timestamp": f"{when}Z"})).decode()
+    return to_json(_add_trace(None, "", {**texts, **ours, "timestamp": f"{when}Z"}), fallback=str).decode()
 
 
 def _add_trace(_logger: WrappedLogger | None, _method: str, event: EventDict) -> EventDict:

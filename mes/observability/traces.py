@@ -114,6 +114,7 @@ def span(
     causes: Iterable[str | None] = (),
     attributes: Facts | None = None,
     began_ns: int | None = None,
+    foreign: bool = False,
 ) -> AbstractContextManager[Span]:
     """Do a piece of work within a span; an error that leaves it marks it as failed, unless it is a refusal.
 
@@ -121,13 +122,15 @@ def span(
         name: what is done, of few different values.
         kind: of the span, as OpenTelemetry has them.
         causes: the `traceparent` of what led to it. A single one becomes the parent of work that has none; several,
-            and those of work within other work, are linked. Of a caller (`kind` SERVER), it does not decide whether the
-            work is sampled.
+            and those of work within other work, are linked.
         attributes: more about it.
         began_ns: when it began, since the epoch, if that was before; for work that is worth a span only when it found
             something to do.
+        foreign: whether the causes are others', who must not decide whether our work is sampled.
     """
-    return _Work(name, kind, causes, attributes, began_ns)
+    work = _Work(name, kind, causes, attributes, began_ns)
+    work.foreign = foreign
+    return work
 
 
 class _Unsampled(NonRecordingSpan):
@@ -137,6 +140,7 @@ class _Unsampled(NonRecordingSpan):
         super().__init__(context)
         self.name, self.facts, self.failed = name, dict(attributes or {}), False
         self.events: list[Event] = []
+        self.causes: list[str | None] = []
 
     def update_name(self, name: str) -> None:
         self.name = name
@@ -156,7 +160,7 @@ class _Unsampled(NonRecordingSpan):
 class _Work(AbstractContextManager[Span]):
     """A piece of work, from its beginning to its end."""
 
-    __slots__ = ("_attributes", "_began_ns", "_causes", "_kind", "_name", "_parent", "_span", "_token")
+    __slots__ = ("_attributes", "_began_ns", "_causes", "_kind", "_name", "_parent", "_span", "_token", "foreign")
 
     def __init__(
         self,
@@ -167,7 +171,7 @@ class _Work(AbstractContextManager[Span]):
         began_ns: int | None,
     ) -> None:
         self._name, self._kind, self._causes, self._attributes = name, kind, causes, attributes
-        self._began_ns = began_ns
+        self._began_ns, self.foreign = began_ns, False
 
     def __enter__(self) -> Span:
         causes = [cause for cause in dict.fromkeys(self._causes) if cause]
@@ -212,13 +216,14 @@ class _Work(AbstractContextManager[Span]):
     def _is_sampled(self, sending: _Sending) -> bool:
         """Sampled is what has a sampled cause: a parent, or a link when there is none; and some of what has none."""
         parent = self._parent
-        if parent is not None and not (parent.is_remote and self._kind is SpanKind.SERVER):
+        if parent is not None and not (parent.is_remote and self.foreign):
             return bool(parent.trace_flags.sampled)
-        return any(_says_sampled(cause) for cause in self._causes if cause) or sending.new.take()
+        led = not self.foreign and any(_says_sampled(cause) for cause in self._causes if cause)
+        return led or sending.new.take()
 
-    def _links(self) -> list[Link]:
+    def _links(self, more: Iterable[str | None] = ()) -> list[Link]:
         """Looked up only for a span that is sent: a transaction of many calls has many causes."""
-        return [Link(context) for context in _contexts(self._causes)]
+        return [Link(context) for context in _contexts([*self._causes, *more])]
 
     def _end_unsampled(self, span: _Unsampled) -> None:
         """Send it after all, if it matters."""
@@ -234,7 +239,7 @@ class _Work(AbstractContextManager[Span]):
                 resource=sending.resource,
                 attributes=span.facts,
                 events=span.events,
-                links=self._links(),
+                links=self._links(span.causes),
                 kind=self._kind,
                 status=Status(StatusCode.ERROR if span.failed else StatusCode.UNSET),
                 start_time=began_ns,
@@ -253,11 +258,13 @@ def query(sql: str | bytes) -> AbstractContextManager[None]:
 @contextmanager
 def _within(current: Span) -> Iterator[None]:
     try:
-        with trace.use_span(current, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        with trace.use_span(current, record_exception=False, set_status_on_exception=False):
             yield
     except Exception as error:
         note_error(current, error)
         raise
+    finally:
+        current.end()
 
 
 def begin_query(sql: str | bytes) -> Span | None:
@@ -286,11 +293,18 @@ def note_error(current: Span, error: BaseException) -> None:
     kind = type(error).__name__
     current.set_status(StatusCode.ERROR)
     current.set_attribute("error.type", kind)
-    said = {"exception.type": kind, "exception.message": redact_text(str(error))}
+    said = {"exception.type": kind, "exception.message": redact_text(_words(error))}
     if isinstance(current, _Unsampled):
         current.events.append(Event("exception", said))
     else:
         current.add_event("exception", said)
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an error without words must not take the place of what it stands for
+        return ""
 
 
 def traceparent(of: Span | None = None) -> str | None:
@@ -303,7 +317,9 @@ def traceparent(of: Span | None = None) -> str | None:
 
 def follow(current: Span, causes: Iterable[str | None]) -> None:
     """Link a span to what led to it, when that is known only after it began."""
-    if current.is_recording():
+    if isinstance(current, _Unsampled):
+        current.causes.extend(causes)
+    elif current.is_recording():
         for context in _contexts(causes):
             current.add_link(context)
 

@@ -1,15 +1,30 @@
 """Lines that are written a moment later are written once, in order, whatever the process does."""
 
+import json
+import logging
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
+from mes.observability import logs
 from mes.observability.line_writer import LineWriter
+from tests import quiet_logs
 
 LINES = 500
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers, root.level = before
+    quiet_logs.restore()
 
 
 def test_lines_are_written_in_order_without_asking(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,3 +93,50 @@ def test_who_writes_where_nobody_reads_goes_on() -> None:
         os.close(reader)
         done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=closed, check=False)
     assert done.stdout == b"done\n"
+
+
+def test_no_line_is_written_within_another_however_slowly_they_are_read() -> None:
+    program = """if True:
+        import logging, threading
+        from mes.observability import logs
+        logs.configure("api")
+        log = logging.getLogger("often")
+        def warn():
+            for number in range(1_500):
+                log.warning("w" * 500)
+        thread = threading.Thread(target=warn)
+        thread.start()
+        for number in range(3_000):
+            logs.say("requests", "info", "s" * 500, {"number": number}, {})
+        thread.join()
+    """
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, env=environment) as running:
+        assert running.stderr is not None
+        read = bytearray()
+        while part := running.stderr.read(20_000):
+            read += part
+            time.sleep(0.005)
+    said = [json.loads(line)["event"][0] for line in read.splitlines()]
+    assert (said.count("w"), said.count("s")) == (1_500, 3_000)
+
+
+def test_facts_that_are_said_are_looked_through(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("api")
+    with logs.bound(api_key="hunter22", customer="Rosalind Franklin", engine=object):
+        assert logs.say("requests", "info", "request", {"status": 200}, {"actor": "anna@mail.example"})
+    logs.flush()
+    written = capsys.readouterr().err
+    assert json.loads(written)["status"] == 200
+    assert not [secret for secret in ("hunter22", "Rosalind", "anna") if secret in written]
+
+
+def test_where_no_thread_can_be_started_lines_are_written_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    LineWriter().put("line".format)
+    assert capsys.readouterr().err == "line\n"

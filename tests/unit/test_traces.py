@@ -101,7 +101,7 @@ def test_a_sampled_cause_has_all_that_follows_sampled() -> None:
 
 def test_strangers_do_not_decide_what_is_sampled() -> None:
     exported = Exported(per_s=0)
-    with traces.span("POST", kind=SpanKind.SERVER, causes=[SAMPLED]):
+    with traces.span("POST", kind=SpanKind.SERVER, causes=[SAMPLED], foreign=True):
         assert (traces.traceparent() or "").split("-")[1] == SAMPLED.split("-")[1]
     assert exported.names == []
 
@@ -117,7 +117,7 @@ def test_work_within_work_is_linked_to_its_cause() -> None:
 
 def test_what_is_sent_after_all_is_as_it_was_told() -> None:
     exported = Exported(per_s=0)
-    with traces.span("POST", kind=SpanKind.SERVER, causes=[UNSAMPLED], attributes={"a": "b"}) as current:
+    with traces.span("POST", kind=SpanKind.SERVER, causes=[UNSAMPLED], foreign=True, attributes={"a": "b"}) as current:
         assert not current.is_recording()
         current.update_name("POST /v1/orders")
         current.set_attributes({"http.response.status_code": 503})
@@ -174,3 +174,41 @@ def test_without_a_collector_work_has_ids_and_costs_nothing_else(capsys: pytest.
 )
 def test_a_message_names_its_trace(event: dict[str, object], headers: dict[str, str] | None, told: str | None) -> None:
     assert traces.of_message(event, headers) == told
+
+
+def test_a_statement_that_fails_is_marked_as_failed(caplog: pytest.LogCaptureFixture) -> None:
+    exported = Exported(per_s=5)
+    with pytest.raises(ValueError, match="no"), traces.span("job"), traces.query("select 1 from ops.orders"):
+        raise ValueError("no")
+    statement = exported.spans[0]
+    assert (statement.name, statement.status.status_code) == ("from ops.orders", StatusCode.ERROR)
+    assert [event.name for event in statement.events] == ["exception"]
+    assert caplog.text == ""
+
+
+def test_others_do_not_decide_what_is_sent_of_their_messages() -> None:
+    exported = Exported(per_s=0)
+    for causes in ([SAMPLED], [SAMPLED, UNSAMPLED]):
+        with traces.span("receive", kind=SpanKind.CONSUMER, causes=causes, foreign=True):
+            pass
+    assert exported.names == []
+
+
+def test_what_is_sent_after_all_is_linked_to_what_was_found_to_have_led_to_it() -> None:
+    exported = Exported(per_s=0, slow_s=0)
+    with traces.span("order SHIPPED") as current:
+        traces.follow(current, [SAMPLED])
+    (link,) = exported.spans[0].links
+    assert f"{link.context.trace_id:032x}" == SAMPLED.split("-")[1]
+
+
+def test_an_error_without_words_is_told_all_the_same() -> None:
+    class Wordless(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    for per_s in (0, 5):
+        exported = Exported(per_s=per_s)
+        with pytest.raises(Wordless), traces.span("job"):
+            raise Wordless
+        assert exported.names == ["job"]
