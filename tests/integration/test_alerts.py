@@ -14,16 +14,13 @@ from typing import Any
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from sqlalchemy import Engine, text
 
 from mes.clock import utc_now
 from mes.observability import metrics, pipeline_gauges, surroundings
 from mes.observability.database_gauges import DatabaseGauges
 from mes.orders import placing
+from tests import certificates
 from tests.alerts import alerting_on, await_alerts, needs_prometheus
 from tests.callers import SHOP, add_model, new_order
 from tests.faults import clock
@@ -193,19 +190,7 @@ def test_what_breaks_alerts_within_two_minutes_and_no_more_once_it_is_mended(
 
 
 def _certify(file: Path, valid: timedelta) -> None:
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "api")])
-    now = utc_now()
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + valid)
-        .sign(key, hashes.SHA256())
-    )
-    file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    file.write_bytes(certificates.pem(utc_now() + valid))
 
 
 def _break(engine: Engine) -> None:
