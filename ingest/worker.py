@@ -45,6 +45,7 @@ _RELAY_PAUSE_S, _RELAY_LONGEST_PAUSE_S = 0.05, 2.0  # a bus that is there again 
 _MOST_DOUBLINGS = 10
 # jobs in hand at the word to stop are given this long; they are transactions, and other workers take them up again
 _GRACE_S = 5.0
+_LOOK_S = 1.0
 _DAGSTER_LIMIT_S = 1.0  # with our own database's limit it must stay below a scrape's
 _CONNECTIONS = 10  # each loop has one at a time
 _ROLES = ("refresh", "pricing", "dispatch", "relay", "inbox", "webhooks")
@@ -88,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gauges=_gauges(settings, settings.database_url),
     )
     threads = [_start(role, stopping, heartbeat) for role in roles]
-    stopping.wait()
+    while not stopping.wait(_LOOK_S):
+        pass  # a signal that comes just after SIGCONT goes to another thread, and does not wake this one
     late = time.monotonic() + _GRACE_S
     for thread in threads:
         thread.join(max(0.0, late - time.monotonic()))

@@ -1,5 +1,6 @@
 """Workers price what is submitted, take over from those that are killed, and share the work."""
 
+import ctypes
 import signal
 import threading
 import time
@@ -72,6 +73,17 @@ def test_a_submitted_order_is_priced_given_to_an_operator_and_listed(marts_engin
         order = repository.get(conn, order_id)
     assert (order.status, order.version) == (Status.PRICE_CALCULATED, 3)
     assert _events(marts_engine, order_id) == ["SUBMITTED", "PRICE_CALCULATED", "assigned"]
+
+
+def test_a_worker_ends_whichever_of_its_threads_gets_the_signal(marts_engine: Engine, tmp_path: Path) -> None:
+    # as the kernel does it when SIGTERM comes just after SIGCONT: the main thread is not woken
+    url = marts_engine.url.render_as_string(hide_password=False)
+    with running_worker(url, tmp_path, "refresh") as running_one:
+        pid = running_one.process.pid
+        other = max(int(thread.name) for thread in Path(f"/proc/{pid}/task").iterdir())
+        assert other != pid
+        assert ctypes.CDLL(None).tgkill(pid, other, int(signal.SIGTERM)) == 0
+        assert running_one.process.wait(LIMIT_S) == 0
 
 
 def test_a_doubtful_order_waits_for_a_person(marts_engine: Engine, tmp_path: Path) -> None:
