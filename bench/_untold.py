@@ -24,7 +24,8 @@ def silence() -> None:
     for name in [name for name in dir(metrics) if name.startswith("observe_")]:
         setattr(metrics, name, _nothing)
     for module, name, instead in (
-        (metrics, "request_in_progress", _no_count),
+        (metrics, "request_begins", _nothing),
+        (metrics, "request_ends", _nothing),
         (metrics, "job", _no_job),
         (telemetry, "start", _log_nothing),
         (traces, "span", _no_span),

@@ -169,7 +169,18 @@ def _measure(found: Database, target: Target, seconds: float, repeats: int) -> d
 
 
 def put_under_load(target: Target, run: str, seconds: float, clients: int) -> Load:
-    """Place orders by `wrk` for so long; each API process gets its share of the clients."""
+    """Place orders by `wrk` for so long."""
+    parts = [_result(each.communicate()[0]) for each in start_load(target, run, seconds, clients)]
+    return Load(
+        sum(part.per_s for part in parts),
+        statistics.mean(part.p50_ms for part in parts),
+        max(part.p99_ms for part in parts),
+        sum(part.refused for part in parts),
+    )
+
+
+def start_load(target: Target, run: str, seconds: float, clients: int) -> "list[subprocess.Popen[str]]":
+    """Start to place orders by `wrk`; each API process gets its share of the clients."""
     order = json.dumps(examples.SMALL_ORDER | {"external_id": "NUMBER", "customer": {"external_id": "C-NUMBER"}})
     running = []
     for number, port in enumerate(target.apis):
@@ -178,13 +189,7 @@ def put_under_load(target: Target, run: str, seconds: float, clients: int) -> Lo
         share = clients // len(target.apis) + (number < clients % len(target.apis))
         argv = ["wrk", "-t1", f"-c{share}", f"-d{seconds:.0f}s", "-s", str(script), f"http://127.0.0.1:{port}"]
         running.append(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
-    parts = [_result(each.communicate()[0]) for each in running]
-    return Load(
-        sum(part.per_s for part in parts),
-        statistics.mean(part.p50_ms for part in parts),
-        max(part.p99_ms for part in parts),
-        sum(part.refused for part in parts),
-    )
+    return running
 
 
 def _result(printed: str) -> Load:
