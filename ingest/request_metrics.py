@@ -3,12 +3,13 @@
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import structlog
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mes.observability import logs, metrics, traces
@@ -16,6 +17,8 @@ from mes.observability import logs, metrics, traces
 REQUEST_ID = "X-Request-Id"
 
 _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_REQUEST_ID_KEY, _TRACE_KEY = REQUEST_ID.lower().encode(), traces.HEADER.encode()
+_GIVEN = frozenset({_REQUEST_ID_KEY, _TRACE_KEY})
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # machines ask for these every few seconds
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -43,25 +46,31 @@ class RequestMetrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        request_id = _request_id(headers)
+        given = _given(scope["headers"])
+        request_id = given.get(_REQUEST_ID_KEY, "")
+        if not _SANE_ID.fullmatch(request_id):
+            request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _Answer(send, request_id)
         began = time.perf_counter()
-        with self._span(scope, headers) as span, logs.bound(request_id=request_id), metrics.request_in_progress():
+        with self._span(scope, given.get(_TRACE_KEY)) as span, logs.bound(request_id=request_id):
+            metrics.request_begins(answer)
             try:
                 await self._app(scope, receive, answer)
             except BaseException as error:  # cancelled, too
                 _tell(scope, span, _SERVER_ERROR, time.perf_counter() - began, error)
                 raise
-            _tell(scope, span, answer.status, time.perf_counter() - began)
+            else:
+                _tell(scope, span, answer.status, time.perf_counter() - began)
+            finally:
+                metrics.request_ends(answer)
 
     @staticmethod
-    def _span(scope: Scope, headers: Headers) -> AbstractContextManager[Span]:
+    def _span(scope: Scope, cause: str | None) -> AbstractContextManager[Span]:
         if scope["path"] in _QUIET:
             return nullcontext(INVALID_SPAN)
         about = {"http.request.method": scope["method"], "url.scheme": scope["scheme"]}
-        causes = [headers.get(traces.HEADER)]
+        causes = (cause,) if cause else ()
         return traces.span(scope["method"], kind=SpanKind.SERVER, causes=causes, attributes=about, foreign=True)
 
 
@@ -79,17 +88,19 @@ class _Answer:
         await self._send(message)
 
 
-def _request_id(headers: Headers) -> str:
-    given = headers.get(REQUEST_ID, "")
-    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+def _given(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
+    """What the caller says of the request: its id, its trace; looked up at once, since each request pays for it."""
+    return {key: value.decode("latin-1") for key, value in headers if key in _GIVEN}
 
 
 def _tell(scope: Scope, span: Span, status: int, seconds: float, error: BaseException | None = None) -> None:
     """In metrics, span and log; paths and queries are left out, since they may name customers."""
     method, route, named = scope["method"], _route(scope), _named_in(scope)
     metrics.observe_request(method, route, status, seconds)
+    if status >= _SERVER_ERROR:
+        span.set_status(StatusCode.ERROR)
     if route not in _QUIET:
-        _describe(span, method, route, status, named)
+        traces.describe(span, partial(_describe, method, route, status, named))
     facts = {"method": method, "route": route, "status": status, "duration_ms": round(seconds * 1000, 1)}
     if error is not None:
         log.error("request failed", exc_info=error, **facts, **named)
@@ -101,16 +112,16 @@ def _tell(scope: Scope, span: Span, status: int, seconds: float, error: BaseExce
         log.info("request", **facts, **named)
 
 
-def _describe(span: Span, method: str, route: str, status: int, named: Mapping[str, str]) -> None:
-    span.set_attribute("http.response.status_code", status)
+def _describe(method: str, route: str, status: int, named: Mapping[str, str], span: Span) -> None:
+    facts: dict[str, str | int] = {"http.response.status_code": status}
     if route != metrics.UNMATCHED:
         span.update_name(f"{method} {route}")
-        span.set_attribute("http.route", route)
+        facts["http.route"] = route
     if "order_id" in named:
-        span.set_attribute(traces.ORDER, named["order_id"])
+        facts[traces.ORDER] = named["order_id"]
     if status >= _SERVER_ERROR:
-        span.set_status(StatusCode.ERROR)
-        span.set_attribute("error.type", str(status))
+        facts["error.type"] = str(status)
+    span.set_attributes(facts)
 
 
 def _route(scope: Scope) -> str:

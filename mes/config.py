@@ -90,10 +90,10 @@ class Settings(BaseSettings):
     otlp_endpoint: str | None = Field(
         default=None,
         description="Collector that logs and traces are sent to, by OTLP over HTTP: `http://collector:4318`; further "
-        "settings of the exporter are OpenTelemetry's own, such as `OTEL_EXPORTER_OTLP_HEADERS`.",
+        "settings are OpenTelemetry's own, such as `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_BSP_SCHEDULE_DELAY`.",
     )
     traces_per_s: Annotated[float, Field(ge=0, le=10_000)] = Field(
-        default=2.0,
+        default=1.0,
         description="New traces that a process sends each second, after a quiet time ten seconds' worth at once; what "
         "fails or is slow is sent beyond that.",
     )

@@ -2,6 +2,7 @@
 
 import structlog
 
+from mes.observability import logs
 from mes.observability.redaction import redact
 
 
@@ -9,7 +10,7 @@ def restore() -> None:
     """Log as at the beginning of the tests, whatever a test has set up."""
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            logs.add_bound,
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
             redact,

@@ -81,7 +81,7 @@ class Relay:
             "messaging.operation.type": "send",
             "messaging.batch.message_count": len(events),
         }
-        causes = (traces.of_message(event.event) for event in events)
+        causes = (event.event.get(traces.HEADER) for event in events)
         with traces.span(f"publish {self._carrier.name}", kind=SpanKind.PRODUCER, causes=causes, attributes=what):
             carried = self._carrier.carry(events)
             with self._database.begin() as conn:

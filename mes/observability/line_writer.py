@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 Line = Callable[[], str]
 log = logging.getLogger(__name__)
 
-_PAUSE_S = 0.05  # so much may be lost with a process that is killed
+_PAUSE_S = 0.1  # so much may be lost with a process that is killed
 _MOST = 10_000
 
 

@@ -7,11 +7,13 @@ more than the work.
 import json
 import time
 
-from opentelemetry import trace
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.trace import set_span_in_context
 from opentelemetry.util.types import AnyValue
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from mes.observability import traces
 
 # what the exporter and its HTTP say of a collector must not be sent to it
 _OWN = ("opentelemetry", "urllib3")
@@ -40,6 +42,7 @@ def sending(provider: LoggerProvider) -> Processor:
                 severity_number=_SEVERITIES.get(level, SeverityNumber.UNSPECIFIED),
                 body=str(event.get("event", "")),
                 attributes=_attributes(event),
+                context=set_span_in_context(traces.current()),
             )
         return event
 
@@ -47,8 +50,8 @@ def sending(provider: LoggerProvider) -> Processor:
 
 
 def _is_wanted(level: str) -> bool:
-    current = trace.get_current_span()
-    return current.is_recording() or level not in _ORDINARY or not current.get_span_context().is_valid
+    span = traces.current()
+    return span.is_recording() or level not in _ORDINARY or traces.ids(span)[0] == 0
 
 
 def _attributes(event: EventDict) -> dict[str, AnyValue]:

@@ -5,23 +5,25 @@ import logging.handlers
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import copy_context
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypedDict
+from types import MappingProxyType, TracebackType
+from typing import Any, TypeAlias, TypedDict
 
 import structlog
-from opentelemetry import trace
+from opentelemetry.trace import Span
 from pydantic_core import to_json
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from mes.observability import traces
 from mes.observability.line_writer import LineWriter
 from mes.observability.redaction import redact
+
+_Facts: TypeAlias = tuple[Mapping[str, object], ...]
 
 _LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 
@@ -33,16 +35,14 @@ class _Fast:
     process: str
     has_tap: bool
 
-    def may_say(self) -> bool:
+    def may_say(self, of: Span) -> bool:
         """Not what is sent elsewhere, too."""
-        if not self.has_tap:
-            return True
-        current = trace.get_current_span()
-        return current.get_span_context().is_valid and not current.is_recording()
+        return not self.has_tap or (not of.is_recording() and traces.ids(of)[0] != 0)
 
 
 _fast: _Fast | None = None
 _lines = LineWriter()
+_bound: ContextVar[Mapping[str, object]] = ContextVar("mes_bound", default=MappingProxyType({}))
 
 
 class UvicornOptions(TypedDict):
@@ -123,11 +123,12 @@ def say(logger: str, level: str, event: str, facts: Mapping[str, str | int | flo
         facts: that are ours, and cannot hold a secret.
         given: facts that others chose; these and the `bound` ones are looked through as usual.
     """
-    if _fast is None or not _fast.may_say() or not _is_alone():
+    span = traces.current()
+    if _fast is None or not _fast.may_say(span) or not _is_alone():
         return False
-    if logging.getLogger(logger).isEnabledFor(_LEVELS[level]):
-        common = {"event": event, "level": level, "logger": logger, "process": _fast.process}
-        _lines.put(partial(copy_context().run, _text, time.time(), {**facts, **common}, given))
+    if _logger(logger).isEnabledFor(_LEVELS[level]):
+        said = {"event": event, "level": level, "logger": logger, "process": _fast.process}
+        _lines.put(partial(_text, time.time(), span, (said, facts), (_bound.get(), given)))
     return True
 
 
@@ -136,20 +137,30 @@ def flush() -> None:
     _lines.flush()
 
 
-@contextmanager
-def bound(**context: object) -> Iterator[None]:
-    """Add facts, such as `order_id`, to every line logged within the block by this thread or task."""
-    # structlog's own block looks through all variables of the context
-    before = structlog.contextvars.bind_contextvars(**context)
-    try:
-        yield
-    finally:
-        structlog.contextvars.reset_contextvars(**before)
+class bound:  # noqa: N801 - is used like a function, as the standard library's own context managers
+    """Add facts, such as `order_id`, to every line logged within the block by this thread or task.
+
+    structlog's own way looks through all variables of the context, at each line.
+    """
+
+    def __init__(self, **facts: object) -> None:
+        self._facts = facts
+
+    def __enter__(self) -> None:
+        self._token: Token[Mapping[str, object]] = _bound.set({**_bound.get(), **self._facts})
+
+    def __exit__(self, *_: object) -> None:
+        _bound.reset(self._token)
+
+
+def add_bound(_logger: WrappedLogger | None, _method: str, event: EventDict) -> EventDict:
+    """Structlog processor that adds what is `bound`; what the line itself says comes first."""
+    return {**_bound.get(), **event}
 
 
 def _shared() -> list[Processor]:
     return [
-        structlog.contextvars.merge_contextvars,
+        add_bound,
         _add_trace,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -214,19 +225,40 @@ def _is_alone() -> bool:
     return len(handlers) == 1 and isinstance(handlers[0], _Stderr)
 
 
-def _text(at: float, ours: Mapping[str, str | int | float], given: Mapping[str, str]) -> str:
-    """Of a line, in the context in which it was said."""
-    texts = redact(None, "", {**structlog.contextvars.get_contextvars(), **given})
-    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
-    return to_json(_add_trace(None, "", {**texts, **ours, "timestamp": f"{when}Z"}), fallback=str).decode()
+@lru_cache(maxsize=256)
+def _logger(name: str) -> logging.Logger:
+    """The standard library takes a lock to find it."""
+    return logging.getLogger(name)
+
+
+def _text(at: float, span: Span, ours: _Facts, others: _Facts) -> str:
+    """Of a line, with the ids of the work within which it was said; what others chose is looked through."""
+    line = dict[str, object]()
+    for facts in others:
+        line |= facts
+    line = {**redact(None, "", line), **_trace(span), "timestamp": _timestamp(at)}
+    for facts in ours:
+        line |= facts
+    return to_json(line, fallback=str).decode()
+
+
+def _timestamp(at: float) -> str:
+    second = int(at)
+    return f"{_second(second)}.{int((at - second) * 1_000_000):06d}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _add_trace(_logger: WrappedLogger | None, _method: str, event: EventDict) -> EventDict:
-    context = trace.get_current_span().get_span_context()
-    if context.is_valid:
-        event.setdefault("trace_id", f"{context.trace_id:032x}")
-        event.setdefault("span_id", f"{context.span_id:016x}")
-    return event
+    return {**_trace(traces.current()), **event}
+
+
+def _trace(span: Span) -> dict[str, str]:
+    trace_id, span_id = traces.ids(span)
+    return {"trace_id": f"{trace_id:032x}", "span_id": f"{span_id:016x}"} if trace_id else {}
 
 
 def _named(process: str) -> Processor:

@@ -1,11 +1,12 @@
 """Counts and times what this process does, for Prometheus; what is true of the database is `database_gauges`."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -29,11 +30,24 @@ _JOB_BUCKETS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _BATCH_BUCKETS_S = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _LAG_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
+_COUNTED_AT_ONCE = 64
+_uncounted: deque[Callable[[], None]] = deque()
+
 _SIZES, _LARGEST = ((10_000, "under_10k"), (100_000, "under_100k"), (1_000_000, "under_1m")), "1m_or_more"
 
 # it would give each of ours a second series that nobody asks for
 disable_created_metrics()  # type: ignore[no-untyped-call]  # of the library
-REGISTRY = CollectorRegistry()
+
+
+class _Registry(CollectorRegistry):
+    """Counts what is still to be counted before it tells."""
+
+    def collect(self) -> Iterator[Metric]:
+        _count_pending()
+        yield from super().collect()
+
+
+REGISTRY = _Registry()
 ProcessCollector(registry=REGISTRY)
 
 _build = Gauge("mes_build_info", "Always 1; the label tells the version.", ["version"], registry=REGISTRY)
@@ -50,6 +64,8 @@ _request_duration = Histogram(
     registry=REGISTRY,
 )
 _requests_in_progress = Gauge("mes_http_requests_in_progress", "HTTP requests being answered now.", registry=REGISTRY)
+_being_answered = set[int]()
+_requests_in_progress.set_function(lambda: len(_being_answered))
 _jobs = Counter("mes_jobs_total", "Runs of jobs, by how they ended.", ["task", "outcome"], registry=REGISTRY)
 _job_duration = Histogram(
     "mes_job_duration_seconds",
@@ -182,10 +198,30 @@ class JobRun:
 
 
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:
-    """Count an answered request; `route` is the path's template, never the path, which would be a series each."""
+    """Count an answered request; `route` is the path's template, never the path, which would be a series each.
+
+    It is counted with those that come after it, or when somebody asks: counting many at once takes a processor a third
+    of what it takes after each request, when all that it needs is out of the caches.
+    """
+    _count_later(partial(_count_request, method, route, status, seconds))
+
+
+def _count_request(method: str, route: str, status: int, seconds: float) -> None:
     count, duration = _request_series(method if method in _METHODS else "OTHER", route, status)
     count.inc()
     duration.observe(seconds)
+
+
+def _count_later(count: Callable[[], None]) -> None:
+    _uncounted.append(count)
+    if len(_uncounted) >= _COUNTED_AT_ONCE:
+        _count_pending()
+
+
+def _count_pending() -> None:
+    with suppress(IndexError):  # another thread may count them at the same time
+        while _uncounted:
+            _uncounted.popleft()()
 
 
 @lru_cache(maxsize=4096)
@@ -194,9 +230,14 @@ def _request_series(method: str, route: str, status: int) -> tuple[Counter, Hist
     return _requests.labels(method, route, str(status)), _request_duration.labels(method, route)
 
 
-def request_in_progress() -> AbstractContextManager[None]:
-    """Count a request as being answered for the time of the block."""
-    return _requests_in_progress.track_inprogress()
+def request_begins(request: object) -> None:
+    """Count a request as being answered, until `request_ends`."""
+    _being_answered.add(id(request))
+
+
+def request_ends(request: object) -> None:
+    """Count it no more."""
+    _being_answered.discard(id(request))
 
 
 @contextmanager
@@ -223,7 +264,7 @@ def observe_job(task: str, outcome: JobOutcome, seconds: float) -> None:
 def observe_placed(source: str, orders: int) -> None:
     """Count orders that a caller has placed."""
     if orders:
-        _placed_series(source).inc(orders)
+        _count_later(lambda: _placed_series(source).inc(orders))
 
 
 _placed_series = lru_cache(maxsize=256)(_placed.labels)

@@ -16,7 +16,8 @@ from mes.config import Settings
 from mes.observability import log_export, logs, traces
 
 _TIMEOUT_S = 5.0  # of one call to the collector
-_DELAY_MS = 5_000  # a call takes some ten milliseconds, whatever it brings
+# a call takes some ten milliseconds, whatever it brings
+_DELAY_MS = 5_000.0
 
 _sending: list[LoggerProvider | TracerProvider] = []
 
@@ -25,7 +26,7 @@ def start(process: str, settings: Settings) -> None:
     """Make this process log and trace, first thing in it; calling it again replaces the earlier settings.
 
     Logs go to stderr as JSON lines in any case. With `MES_OTLP_ENDPOINT`, logs and spans go to a collector, too, by
-    OTLP over HTTP; the exporter's further settings are OpenTelemetry's own (`OTEL_EXPORTER_OTLP_HEADERS`, ...). Without
+    OTLP over HTTP; further settings are OpenTelemetry's own (`OTEL_EXPORTER_OTLP_HEADERS`, ...). Without
     it, nothing is recorded, but work has trace ids all the same.
 
     Args:
@@ -72,7 +73,7 @@ def send_traces(base: str, about: Resource, settings: Settings) -> TracerProvide
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
     exporter = OTLPSpanExporter(f"{base.rstrip('/')}/v1/traces", timeout=_TIMEOUT_S)
-    batches = BatchSpanProcessor(exporter, schedule_delay_millis=_DELAY_MS)
+    batches = BatchSpanProcessor(exporter, schedule_delay_millis=_delay_ms("OTEL_BSP_SCHEDULE_DELAY"))
     return traces.send(batches, about, per_s=settings.traces_per_s, slow_s=settings.traces_slow_s)
 
 
@@ -82,5 +83,11 @@ def _log_provider(base: str, about: Resource) -> LoggerProvider:
 
     provider = LoggerProvider(resource=about, shutdown_on_exit=False)
     exporter = OTLPLogExporter(f"{base.rstrip('/')}/v1/logs", timeout=_TIMEOUT_S)
-    provider.add_log_record_processor(BatchLogRecordProcessor(exporter, schedule_delay_millis=_DELAY_MS))
+    delay_ms = _delay_ms("OTEL_BLRP_SCHEDULE_DELAY")
+    provider.add_log_record_processor(BatchLogRecordProcessor(exporter, schedule_delay_millis=delay_ms))
     return provider
+
+
+def _delay_ms(variable: str) -> float | None:
+    """How long OpenTelemetry gathers before it sends: as its own variable says, or else our default."""
+    return None if variable in os.environ else _DELAY_MS

@@ -7,24 +7,38 @@ Of a flood, so many new traces a second are sampled. What is not sampled costs l
 or takes long, its span is made at its end and sent all the same.
 """
 
-import random
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
+from random import getrandbits
 from threading import Lock
 from types import TracebackType
 from typing import TypeAlias
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+)
+from opentelemetry.util import types
 
 from mes.errors import MesError
 from mes.observability.redaction import redact_text
@@ -35,6 +49,7 @@ ORDER, VERSION = "mes.order.id", "mes.order.version"
 
 MOST_LINKS = 32
 Facts: TypeAlias = Mapping[str, str | int]
+Description: TypeAlias = Callable[[Span], None]
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 # of SQL, what a statement is about: the first table that it writes, or else reads
@@ -47,6 +62,7 @@ _NS = 1_000_000_000
 _SCOPE = InstrumentationScope("mes")
 _ODD_DIGITS = frozenset("13579bdf")
 _UNRECORDED = nullcontext()
+_current: ContextVar[Span] = ContextVar("mes_span", default=INVALID_SPAN)
 _UNSAMPLED, _SAMPLED = TraceFlags(TraceFlags.DEFAULT), TraceFlags(TraceFlags.SAMPLED)
 
 
@@ -56,15 +72,19 @@ class _Bucket:
     def __init__(self, per_s: float) -> None:
         self._per_s, self._most = per_s, max(per_s * _BURST_S, 1.0)
         self._left, self._seen_at = per_s * _BURST_S, time.monotonic()
+        self._empty_until = float("-inf")
         self._lock = Lock()
 
     def take(self) -> bool:
-        """Whether one more may go."""
+        """Whether one more may go; of a flood, most are told off without a lock."""
+        now = time.monotonic()
+        if now < self._empty_until:
+            return False
         with self._lock:
-            now = time.monotonic()
             self._left = min(self._most, self._left + (now - self._seen_at) * self._per_s)
             self._seen_at = now
             if self._left < 1:
+                self._empty_until = now + (1 - self._left) / self._per_s if self._per_s else float("inf")
                 return False
             self._left -= 1
             return True
@@ -128,39 +148,32 @@ def span(
             something to do.
         foreign: whether the causes are others', who must not decide whether our work is sampled.
     """
-    work = _Work(name, kind, causes, attributes, began_ns)
-    work.foreign = foreign
-    return work
+    return _Work(name, kind, causes, attributes, began_ns, foreign=foreign)
 
 
-class _Unsampled(NonRecordingSpan):
-    """A span that is not recorded; remembers the little that is told of it, should it have to be sent after all."""
+class _Work(Span):
+    """A piece of work, from its beginning to its end; unless it is sampled, it is its own span.
 
-    def __init__(self, context: SpanContext, name: str, attributes: Facts | None) -> None:
-        super().__init__(context)
-        self.name, self.facts, self.failed = name, dict(attributes or {}), False
-        self.events: list[Event] = []
-        self.causes: list[str | None] = []
+    Almost none is sampled, and whatever is done for each request shows: such a one has ids and remembers the little
+    that is told of it, should it have to be sent after all; OpenTelemetry's objects are made only then.
+    """
 
-    def update_name(self, name: str) -> None:
-        self.name = name
-
-    def set_attribute(self, key: str, value: object) -> None:
-        self.facts[key] = value if isinstance(value, int) else str(value)
-
-    def set_attributes(self, attributes: Mapping[str, object]) -> None:
-        for key, value in attributes.items():
-            self.set_attribute(key, value)
-
-    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:  # noqa: ARG002
-        code = status.status_code if isinstance(status, Status) else status
-        self.failed |= code is StatusCode.ERROR
-
-
-class _Work(AbstractContextManager[Span]):
-    """A piece of work, from its beginning to its end."""
-
-    __slots__ = ("_attributes", "_began_ns", "_causes", "_kind", "_name", "_parent", "_span", "_token", "foreign")
+    __slots__ = (
+        "_began_ns",
+        "_causes",
+        "_descriptions",
+        "_events",
+        "_facts",
+        "_failed",
+        "_foreign",
+        "_kind",
+        "_name",
+        "_parent",
+        "_recorded",
+        "_token",
+        "span_id",
+        "trace_id",
+    )
 
     def __init__(
         self,
@@ -169,107 +182,188 @@ class _Work(AbstractContextManager[Span]):
         causes: Iterable[str | None],
         attributes: Facts | None,
         began_ns: int | None,
+        *,
+        foreign: bool,
     ) -> None:
-        self._name, self._kind, self._causes, self._attributes = name, kind, causes, attributes
-        self._began_ns, self.foreign = began_ns, False
+        self._name, self._kind, self._causes = name, kind, causes
+        self._facts: Mapping[str, object] = attributes or {}
+        self._began_ns, self._foreign = began_ns, foreign
+        self._failed = False
+        self._events: Sequence[Event] = ()
+        self._descriptions: Sequence[Description] = ()
+        self._recorded: tuple[Span, Token[Context]] | None = None
 
     def __enter__(self) -> Span:
-        causes = [cause for cause in dict.fromkeys(self._causes) if cause]
-        parent = trace.get_current_span().get_span_context()
-        self._parent = parent if parent.is_valid else None
-        if self._parent is None and len(causes) == 1:
-            self._parent = _context(causes.pop())
-        self._causes = causes
+        self._causes = causes = list(self._causes)
+        self._parent = _current.get()
+        if self._parent is INVALID_SPAN and len(causes) == 1 and causes[0]:
+            self._parent = self._given_parent(causes[0])
         self._began_ns = self._began_ns or time.time_ns()
-        self._span = self._begin(_sending)
-        self._token = contexts.attach(trace.set_span_in_context(self._span))
-        return self._span
+        sending = _sending
+        if sending is not None and self._is_sampled(sending):
+            return self._record(sending)
+        parent = self._parent
+        self.trace_id = getrandbits(128) if parent is INVALID_SPAN else ids(parent)[0]
+        self.span_id = getrandbits(64)
+        self._token = _current.set(self)
+        return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        contexts.detach(self._token)
-        if isinstance(error, Exception):
-            note_error(self._span, error)
-        if isinstance(self._span, _Unsampled):
-            self._end_unsampled(self._span)
-        else:
-            self._span.end()
-
-    def _begin(self, sending: _Sending | None) -> Span:
-        if sending is None or not self._is_sampled(sending):
-            trace_id = self._parent.trace_id if self._parent is not None else random.getrandbits(128)
-            context = SpanContext(trace_id, random.getrandbits(64), is_remote=False, trace_flags=_UNSAMPLED)
-            return _Unsampled(context, self._name, self._attributes)
-        parent = None
-        if self._parent is not None:
-            parent = trace.set_span_in_context(NonRecordingSpan(self._parent))
-        return sending.tracer.start_span(
-            self._name,
-            context=parent,
-            kind=self._kind,
-            attributes=dict(self._attributes or {}),
-            links=self._links(),
-            start_time=self._began_ns,
-        )
-
-    def _is_sampled(self, sending: _Sending) -> bool:
-        """Sampled is what has a sampled cause: a parent, or a link when there is none; and some of what has none."""
-        parent = self._parent
-        if parent is not None and not (parent.is_remote and self.foreign):
-            return bool(parent.trace_flags.sampled)
-        led = not self.foreign and any(_says_sampled(cause) for cause in self._causes if cause)
-        return led or sending.new.take()
-
-    def _links(self, more: Iterable[str | None] = ()) -> list[Link]:
-        """Looked up only for a span that is sent: a transaction of many calls has many causes."""
-        return [Link(context) for context in _contexts([*self._causes, *more])]
-
-    def _end_unsampled(self, span: _Unsampled) -> None:
-        """Send it after all, if it matters."""
-        sending, ended_ns, began_ns = _sending, time.time_ns(), self._began_ns or 0
-        if sending is None or not (span.failed or ended_ns - began_ns >= sending.slow_ns):
+        _current.reset(self._token)
+        if self._recorded is None:
+            if isinstance(error, Exception):
+                note_error(self, error)
+            self.end()
             return
-        context = span.get_span_context()
+        span, token = self._recorded
+        contexts.detach(token)
+        if isinstance(error, Exception):
+            note_error(span, error)
+        span.end()
+
+    def end(self, end_time: int | None = None) -> None:
+        """Send it after all, if it matters."""
+        ended_ns = end_time or time.time_ns()
+        if _sending is not None and (self._failed or ended_ns - (self._began_ns or 0) >= _sending.slow_ns):
+            self._send(_sending, ended_ns)
+
+    def _send(self, sending: _Sending, ended_ns: int) -> None:
+        for describe in self._descriptions:
+            describe(self)
         sending.to.on_end(
             ReadableSpan(
-                name=span.name,
-                context=SpanContext(context.trace_id, context.span_id, is_remote=False, trace_flags=_SAMPLED),
-                parent=self._parent,
+                name=self._name,
+                context=SpanContext(self.trace_id, self.span_id, is_remote=False, trace_flags=_SAMPLED),
+                parent=None if self._parent is INVALID_SPAN else self._parent.get_span_context(),
                 resource=sending.resource,
-                attributes=span.facts,
-                events=span.events,
-                links=self._links(span.causes),
+                attributes=self._told_facts(),
+                events=self._events,
+                links=self._links(),
                 kind=self._kind,
-                status=Status(StatusCode.ERROR if span.failed else StatusCode.UNSET),
-                start_time=began_ns,
+                status=Status(StatusCode.ERROR if self._failed else StatusCode.UNSET),
+                start_time=self._began_ns,
                 end_time=ended_ns,
                 instrumentation_scope=_SCOPE,
             )
         )
 
+    def get_span_context(self) -> SpanContext:
+        return SpanContext(self.trace_id, self.span_id, is_remote=False, trace_flags=_UNSAMPLED)
+
+    def is_recording(self) -> bool:
+        return False
+
+    def update_name(self, name: str) -> None:
+        self._name = name
+
+    def set_attribute(self, key: str, value: object) -> None:
+        self._facts = {**self._facts, key: value}
+
+    def set_attributes(self, attributes: Mapping[str, object]) -> None:
+        self._facts = {**self._facts, **attributes}
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:  # noqa: ARG002
+        code = status.status_code if isinstance(status, Status) else status
+        self._failed |= code is StatusCode.ERROR
+
+    def add_event(self, name: str, attributes: types.Attributes = None, timestamp: int | None = None) -> None:
+        self._events = [*self._events, Event(name, attributes, timestamp)]
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: types.Attributes = None,  # noqa: ARG002
+        timestamp: int | None = None,  # noqa: ARG002
+        escaped: bool = False,  # noqa: ARG002, FBT001, FBT002 - OpenTelemetry's
+    ) -> None:
+        note_error(self, exception)
+
+    def describe(self, how: Description) -> None:
+        """Remember how it is described."""
+        self._descriptions = (*self._descriptions, how)
+
+    def follow(self, causes: Iterable[str | None]) -> None:
+        """Remember what led to it."""
+        self._causes = [*self._causes, *causes]
+
+    def _given_parent(self, told: str) -> Span:
+        """A single cause is the parent of work that has none."""
+        context = _context(told)
+        if context is None:
+            return INVALID_SPAN
+        self._causes = ()
+        return NonRecordingSpan(context)
+
+    def _is_sampled(self, sending: _Sending) -> bool:
+        """Sampled is what has a sampled cause: a parent, or a link when there is none; and some of what has none."""
+        parent = self._parent
+        if isinstance(parent, _Work):
+            return False
+        if parent is not INVALID_SPAN:
+            context = parent.get_span_context()
+            if not (context.is_remote and self._foreign):
+                return bool(context.trace_flags.sampled)
+        if self._causes and not self._foreign and any(_says_sampled(cause) for cause in self._causes if cause):
+            return True
+        return sending.new.take()
+
+    def _record(self, sending: _Sending) -> Span:
+        span = sending.tracer.start_span(
+            self._name,
+            context=trace.set_span_in_context(self._parent, Context()),
+            kind=self._kind,
+            attributes=self._told_facts(),
+            links=self._links(),
+            start_time=self._began_ns,
+        )
+        # libraries of OpenTelemetry look for it there
+        self._recorded = span, contexts.attach(trace.set_span_in_context(span))
+        self._token = _current.set(span)
+        return span
+
+    def _told_facts(self) -> Facts:
+        return {key: value if isinstance(value, int) else str(value) for key, value in self._facts.items()}
+
+    def _links(self) -> list[Link]:
+        """Looked up only for a span that is sent: a transaction of many calls has many causes."""
+        return [Link(context) for context in _contexts(self._causes)]
+
+
+def current() -> Span:
+    """The span of the current work; an invalid one outside of any."""
+    return _current.get()
+
+
+def ids(of: Span) -> tuple[int, int]:
+    """A span's ids: trace, span; both 0 for none."""
+    if isinstance(of, _Work):
+        return of.trace_id, of.span_id
+    context = of.get_span_context()
+    return context.trace_id, context.span_id
+
 
 def query(sql: str | bytes) -> AbstractContextManager[None]:
     """Send a statement within a span, if the work that it belongs to is recorded; its parameters are not told."""
-    current = begin_query(sql)
-    return _UNRECORDED if current is None else _within(current)
+    statement = begin_query(sql)
+    return _UNRECORDED if statement is None else _within(statement)
 
 
 @contextmanager
-def _within(current: Span) -> Iterator[None]:
+def _within(statement: Span) -> Iterator[None]:
     try:
-        with trace.use_span(current, record_exception=False, set_status_on_exception=False):
-            yield
+        yield
     except Exception as error:
-        note_error(current, error)
+        note_error(statement, error)
         raise
     finally:
-        current.end()
+        statement.end()
 
 
 def begin_query(sql: str | bytes) -> Span | None:
     """As `query`, for whoever must end the span by himself; None when nothing is recorded."""
-    if _sending is None or not trace.get_current_span().is_recording():
+    if _sending is None or not _current.get().is_recording():
         return None
     name, shown = _about(sql)
     attributes = {"db.system.name": "postgresql", "db.query.text": shown}
@@ -278,7 +372,7 @@ def begin_query(sql: str | bytes) -> Span | None:
 
 def past(name: str, began_ns: int, ended_ns: int, *, failed: bool = False) -> None:
     """Tell a piece of the current work after it has ended, by times since the epoch."""
-    if _sending is None or not trace.get_current_span().is_recording():
+    if _sending is None or not _current.get().is_recording():
         return
     span = _sending.tracer.start_span(name, start_time=began_ns)
     if failed:
@@ -286,18 +380,14 @@ def past(name: str, began_ns: int, ended_ns: int, *, failed: bool = False) -> No
     span.end(ended_ns)
 
 
-def note_error(current: Span, error: BaseException) -> None:
+def note_error(span: Span, error: BaseException) -> None:
     """Mark a span as failed, with the error's kind and its words without secrets; a refusal is an answer."""
     if isinstance(error, MesError) and error.http_status < _SERVER_ERROR:
         return
     kind = type(error).__name__
-    current.set_status(StatusCode.ERROR)
-    current.set_attribute("error.type", kind)
-    said = {"exception.type": kind, "exception.message": redact_text(_words(error))}
-    if isinstance(current, _Unsampled):
-        current.events.append(Event("exception", said))
-    else:
-        current.add_event("exception", said)
+    span.set_status(StatusCode.ERROR)
+    span.set_attribute("error.type", kind)
+    span.add_event("exception", {"exception.type": kind, "exception.message": redact_text(_words(error))})
 
 
 def _words(error: BaseException) -> str:
@@ -309,19 +399,26 @@ def _words(error: BaseException) -> str:
 
 def traceparent(of: Span | None = None) -> str | None:
     """The W3C `traceparent` of a span, by default the current one; None without one."""
-    context = (of or trace.get_current_span()).get_span_context()
-    if not context.is_valid:
-        return None
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & TraceFlags.SAMPLED:02x}"
+    span = of or _current.get()
+    trace_id, span_id = ids(span)
+    return f"00-{trace_id:032x}-{span_id:016x}-{'01' if span.is_recording() else '00'}" if trace_id else None
 
 
-def follow(current: Span, causes: Iterable[str | None]) -> None:
+def describe(span: Span, how: Description) -> None:
+    """Have `how` tell more of a span, if it is sent; whether it has failed must be said at once."""
+    if isinstance(span, _Work):
+        span.describe(how)
+    else:
+        how(span)
+
+
+def follow(span: Span, causes: Iterable[str | None]) -> None:
     """Link a span to what led to it, when that is known only after it began."""
-    if isinstance(current, _Unsampled):
-        current.causes.extend(causes)
-    elif current.is_recording():
+    if isinstance(span, _Work):
+        span.follow(causes)
+    elif span.is_recording():
         for context in _contexts(causes):
-            current.add_link(context)
+            span.add_link(context)
 
 
 def of_message(event: Mapping[str, object], given: Mapping[str, str] | None = None) -> str | None:
@@ -342,14 +439,15 @@ def headers_if_sampled(event: Mapping[str, object]) -> dict[str, str]:
 
 
 def _contexts(causes: Iterable[str | None]) -> Sequence[SpanContext]:
-    """Each cause once, the sampled ones first: those can be followed."""
-    found = [context for cause in dict.fromkeys(causes) if cause is not None and (context := _context(cause))]
-    if len(found) > 1:
-        found.sort(key=lambda context: not context.trace_flags.sampled)
-    return found[:MOST_LINKS]
+    """Each cause once: the sampled ones, which can be followed, or all when there are none."""
+    named = [cause for cause in dict.fromkeys(causes) if cause is not None]
+    sampled = [cause for cause in named if _says_sampled(cause)]
+    contexts_ = (_context(cause) for cause in sampled or named)
+    return list(islice((context for context in contexts_ if context is not None), MOST_LINKS))
 
 
 def _says_sampled(told: str) -> bool:
+    """By its flags alone; whether it is well formed is looked at when it becomes a link."""
     return told[-1:] in _ODD_DIGITS
 
 

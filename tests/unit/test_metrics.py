@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,15 @@ def test_names_follow_prometheus_conventions() -> None:
         assert name.endswith("_total") == (kind == "counter"), name
         if kind == "histogram":
             assert name.endswith("_seconds"), name
+
+
+def test_requests_of_many_threads_are_each_counted_once() -> None:
+    before = value("mes_http_requests_total", method="GET", route="/flood", status="200")
+    with ThreadPoolExecutor(8) as callers:
+        for _ in callers.map(lambda _: metrics.observe_request("GET", "/flood", 200, 0.02), range(10_001)):
+            pass
+    assert value("mes_http_requests_total", method="GET", route="/flood", status="200") - before == 10_001
+    assert value("mes_http_request_duration_seconds_count", method="GET", route="/flood") >= 10_001
 
 
 def test_a_job_counts_once_with_how_it_ended() -> None:

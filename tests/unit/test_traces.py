@@ -1,14 +1,16 @@
 """Spans are sampled so that nothing that failed or took long is missing, and go on from what caused them."""
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from mes.observability import logs, traces
 from mes.orders.model import NoSuchOrder
@@ -95,8 +97,55 @@ def test_a_sampled_cause_has_all_that_follows_sampled() -> None:
     assert (job.name, f"{job.context.trace_id:032x}") == ("job", SAMPLED.split("-")[1])
     assert job.parent is not None
     assert f"{job.parent.span_id:016x}" == SAMPLED.split("-")[2]
-    assert [f"{link.context.span_id:016x}" for link in batch.links] == [SAMPLED.split("-")[2], UNSAMPLED.split("-")[2]]
+    assert [f"{link.context.span_id:016x}" for link in batch.links] == [SAMPLED.split("-")[2]]
     assert batch.parent is None
+
+
+def test_work_of_which_no_cause_is_sampled_is_linked_to_all_of_them() -> None:
+    exported = Exported(per_s=0, slow_s=0)
+    with traces.span("batch", causes=[UNSAMPLED, "nonsense", None, UNSAMPLED[:-4] + "7-00"]):
+        pass
+    (batch,) = exported.spans
+    assert [f"{link.context.span_id:016x}" for link in batch.links] == ["b7ad6b7169203332", "b7ad6b7169203337"]
+
+
+def test_a_span_is_described_when_it_is_sent() -> None:
+    def describe(span: Span) -> None:
+        described.append(span)
+        span.update_name("POST /v1/orders")
+        span.set_attributes({"http.response.status_code": 201})
+
+    described: list[Span] = []
+    exported = Exported(per_s=0, slow_s=60)
+    with traces.span("POST") as fine:
+        traces.describe(fine, describe)
+    assert described == []
+    for per_s, slow_s in ((0, 0.0), (5, 60.0)):
+        exported = Exported(per_s=per_s, slow_s=slow_s)
+        with traces.span("POST") as current:
+            traces.describe(current, describe)
+        (sent,) = exported.spans
+        assert (sent.name, dict(sent.attributes or {})) == ("POST /v1/orders", {"http.response.status_code": 201})
+
+
+def test_after_a_flood_traces_are_sampled_again() -> None:
+    exported = Exported(per_s=20)
+    for _ in range(300):
+        with traces.span("flood"):
+            pass
+    assert exported.names.count("flood") < 250
+    time.sleep(0.2)
+    for _ in range(10):
+        with traces.span("after it"):
+            pass
+    assert 1 <= exported.names.count("after it") <= 10
+
+
+def test_work_of_libraries_finds_the_span_that_is_recorded() -> None:
+    Exported(per_s=5)
+    with traces.span("job") as current:
+        assert trace.get_current_span() is current
+    assert not trace.get_current_span().get_span_context().is_valid
 
 
 def test_strangers_do_not_decide_what_is_sampled() -> None:
