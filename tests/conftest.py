@@ -1,5 +1,6 @@
 """What all tests share: real Postgres with a template cloned per test, and the real data set where it is present."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -33,6 +34,19 @@ def pytest_configure(config: pytest.Config) -> None:
     quiet_logs.restore()
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(LogScan(), "log-scan")
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """What a test does to the logs of its own process is undone after it."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level, sys.excepthook
+    yield
+    for handler in set(root.handlers) - set(before[0]):
+        handler.close()
+    root.handlers, root.level, sys.excepthook = before
+    logging.captureWarnings(capture=False)
+    quiet_logs.restore()
 
 
 @pytest.fixture(scope="session")

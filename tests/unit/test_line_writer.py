@@ -1,30 +1,21 @@
 """Lines that are written a moment later are written once, in order, whatever the process does."""
 
 import json
-import logging
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from mes.observability import logs
 from mes.observability.line_writer import LineWriter
-from tests import quiet_logs
 
 LINES = 500
 
 
-@pytest.fixture(autouse=True)
-def _restored_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    yield
-    root.handlers, root.level = before
-    quiet_logs.restore()
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 def test_lines_are_written_in_order_without_asking(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from mes.observability import log_files, log_search, logs
 from mes.observability.log_search import BadTime, Search
 from mes.runtime.cli import app
 from mes.runtime.process_log import ProcessLog
-from tests import quiet_logs
 
 ORDER = UUID("01939a5c-7a80-7000-8000-000000000001")
 T0 = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -31,15 +30,7 @@ def line(second: float, event: str, process: str = "worker", level: str = "info"
     return json.dumps(facts | common, ensure_ascii=False) + "\n"
 
 
-@pytest.fixture(autouse=True)
-def _restored_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    yield
-    for handler in set(root.handlers) - set(before[0]):
-        handler.close()
-    root.handlers, root.level = before
-    quiet_logs.restore()
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 @pytest.fixture

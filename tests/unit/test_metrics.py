@@ -1,9 +1,7 @@
 """Metrics say what happened, in Prometheus's formats, and the page for whoever is on call lists them all."""
 
 import json
-import logging
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,20 +18,14 @@ from ingest.request_metrics import RequestMetrics
 from mes.observability import logs, metrics, pipeline_gauges
 from mes.observability.database_gauges import DatabaseGauges
 from mes.observability.metrics import ActionOutcome, JobOutcome
-from tests import asynchronous, quiet_logs
+from tests import asynchronous
 
 ON_CALL = Path(__file__).resolve().parents[2] / "docs/on-call.md"
 ORDER_ID = "019aa3c2-7d51-7c35-9d3c-0123456789ab"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
-@pytest.fixture(autouse=True)
-def _restored_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    yield
-    root.handlers, root.level = before
-    quiet_logs.restore()
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 def value(name: str, **labels: str) -> float:
