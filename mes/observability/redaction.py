@@ -47,7 +47,7 @@ _LONGEST_NAME = 64
 
 def redact(_logger: WrappedLogger | None, _method: str, event: EventDict) -> EventDict:
     """Structlog processor that removes secrets and personal data: by the key's name, and from within any text."""
-    return {key: _clean(str(key), value) for key, value in event.items()}
+    return {key: value if _is_harmless(key, value) else _clean(str(key), value) for key, value in event.items()}
 
 
 def redact_text(text: str) -> str:
@@ -55,8 +55,8 @@ def redact_text(text: str) -> str:
 
     It takes time in proportion to the text's length, whoever has written it.
     """
-    if text.isalnum() or text.replace("-", "").isalnum():
-        return text  # an id, of which each secret needs more than letters, digits and `-`
+    if _is_id(text):
+        return text
     if "DETAIL" in text or "CONTEXT" in text:
         text = _ROW.sub(rf"\1: {REDACTED}", text)
     if "_" in text:
@@ -65,6 +65,16 @@ def redact_text(text: str) -> str:
         for pattern, replacement in _SECRET_TEXT:
             text = pattern.sub(replacement, text)
     return _E_MAIL.sub(REDACTED, text) if "@" in text or "%40" in text else text
+
+
+def _is_harmless(key: str, value: object) -> bool:
+    """An id under a name that is known: most of what is said often, and spared the rest."""
+    return type(value) is str and len(key) <= _LONGEST_NAME and not _is_private(key) and _is_id(value)
+
+
+def _is_id(text: str) -> bool:
+    """Of letters, digits and `-` alone; all that is looked for has something else."""
+    return text.isalnum() or text.replace("-", "").isalnum()
 
 
 def _clean(key: str, value: object) -> object:
