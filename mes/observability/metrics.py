@@ -200,8 +200,8 @@ class JobRun:
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:
     """Count an answered request; `route` is the path's template, never the path, which would be a series each.
 
-    It is counted with those that come after it, or when somebody asks: counting many at once takes a processor a third
-    of what it takes after each request, when all that it needs is out of the caches.
+    It is counted with those that come after it, or when somebody asks: many at once take a processor less time than one
+    after each request, when all that it needs is out of the caches.
     """
     _count_later(partial(_count_request, method, route, status, seconds))
 

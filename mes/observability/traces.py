@@ -442,8 +442,8 @@ def _contexts(causes: Iterable[str | None]) -> Sequence[SpanContext]:
     """Each cause once: the sampled ones, which can be followed, or all when there are none."""
     named = [cause for cause in dict.fromkeys(causes) if cause is not None]
     sampled = [cause for cause in named if _says_sampled(cause)]
-    contexts_ = (_context(cause) for cause in sampled or named)
-    return list(islice((context for context in contexts_ if context is not None), MOST_LINKS))
+    found = (_context(cause) for cause in sampled or named)
+    return list(islice((context for context in found if context is not None), MOST_LINKS))
 
 
 def _says_sampled(told: str) -> bool:

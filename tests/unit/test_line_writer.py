@@ -30,6 +30,7 @@ def test_lines_are_written_in_order_without_asking(capsys: pytest.CaptureFixture
 
 
 def test_a_line_that_cannot_be_made_takes_no_other_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("worker")  # what says so is one line then, whatever other tests have left
     writer = LineWriter()
     for line in ("before".format, "{unknown}".format, "after".format):
         writer.put(line)
