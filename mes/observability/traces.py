@@ -194,9 +194,9 @@ class _Work(Span):
         self._recorded: tuple[Span, Token[Context]] | None = None
 
     def __enter__(self) -> Span:
-        self._causes = causes = list(self._causes)
+        self._causes = causes = [cause for cause in dict.fromkeys(self._causes) if cause]
         self._parent = _current.get()
-        if self._parent is INVALID_SPAN and len(causes) == 1 and causes[0]:
+        if self._parent is INVALID_SPAN and len(causes) == 1:
             self._parent = self._given_parent(causes[0])
         self._began_ns = self._began_ns or time.time_ns()
         sending = _sending

@@ -109,6 +109,15 @@ def test_work_of_which_no_cause_is_sampled_is_linked_to_all_of_them() -> None:
     assert [f"{link.context.span_id:016x}" for link in batch.links] == ["b7ad6b7169203332", "b7ad6b7169203337"]
 
 
+def test_one_cause_of_many_messages_is_the_parent() -> None:
+    exported = Exported(per_s=0)
+    with traces.span("publish", causes=[SAMPLED, None, SAMPLED]):
+        pass
+    (publish,) = exported.spans
+    assert publish.parent is not None
+    assert f"{publish.parent.span_id:016x}" == SAMPLED.split("-")[2]
+
+
 def test_a_span_is_described_when_it_is_sent() -> None:
     def describe(span: Span) -> None:
         described.append(span)
