@@ -101,15 +101,21 @@ def _tell(scope: Scope, span: Span, status: int, seconds: float, error: BaseExce
         span.set_status(StatusCode.ERROR)
     if route not in _QUIET:
         traces.describe(span, partial(_describe, method, route, status, named))
-    facts = {"method": method, "route": route, "status": status, "duration_ms": round(seconds * 1000, 1)}
+    about, duration_ms = (("method", method), ("route", route), ("status", status)), round(seconds * 1000, 1)
+    is_usual = status < _SERVER_ERROR and route not in _QUIET
+    if not is_usual or not logs.say(__name__, "info", "request", about, named, duration_ms=duration_ms):
+        _log(route, status, error, {**dict(about), "duration_ms": duration_ms, **named})
+
+
+def _log(route: str, status: int, error: BaseException | None, facts: Mapping[str, object]) -> None:
     if error is not None:
-        log.error("request failed", exc_info=error, **facts, **named)
+        log.error("request failed", exc_info=error, **facts)
     elif route in _QUIET:
-        log.debug("request", **facts, **named)
+        log.debug("request", **facts)
     elif status >= _SERVER_ERROR:
-        log.error("request", **facts, **named)
-    elif not logs.say(__name__, "info", "request", facts, named):
-        log.info("request", **facts, **named)
+        log.error("request", **facts)
+    else:
+        log.info("request", **facts)
 
 
 def _describe(method: str, route: str, status: int, named: Mapping[str, str], span: Span) -> None:

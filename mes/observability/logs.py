@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeAlias, TypedDict
@@ -21,10 +21,11 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from mes.observability import traces
 from mes.observability.line_writer import LineWriter
-from mes.observability.redaction import redact
+from mes.observability.redaction import are_ids, is_private, redact
 
-_Facts: TypeAlias = tuple[Mapping[str, object], ...]
+_Said: TypeAlias = tuple[tuple[str, str | int], ...]
 
+_TIMESTAMP = "%s.%06dZ"
 _LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 
 
@@ -110,7 +111,7 @@ def uvicorn_options() -> UvicornOptions:
     return {"log_config": None, "access_log": False}
 
 
-def say(logger: str, level: str, event: str, facts: Mapping[str, str | int | float], given: Mapping[str, str]) -> bool:
+def say(logger: str, level: str, event: str, about: _Said, given: Mapping[str, str], **measured: float) -> bool:
     """Write a line, for what is logged so often that the way of all other lines would show.
 
     It looks as theirs do, `bound` facts and trace included, and is written a moment later. Gives whether it could: not
@@ -120,15 +121,19 @@ def say(logger: str, level: str, event: str, facts: Mapping[str, str | int | flo
         logger: name of the logger.
         level: of the line.
         event: what happened.
-        facts: that are ours, and cannot hold a secret.
+        about: facts that are ours, of few different values, and cannot hold a secret.
         given: facts that others chose; these and the `bound` ones are looked through as usual.
+        measured: finite numbers.
     """
     span = traces.current()
     if _fast is None or not _fast.may_say(span) or not _is_alone():
         return False
     if _logger(logger).isEnabledFor(_LEVELS[level]):
-        said = {"event": event, "level": level, "logger": logger, "process": _fast.process}
-        _lines.put(partial(_text, time.time(), span, (said, facts), (_bound.get(), given)))
+        said = (("event", event), ("level", level), ("logger", logger), ("process", _fast.process), *about)
+        try:
+            _lines.put(_line(span, said, {**_bound.get(), **given}, measured))
+        except Exception:  # noqa: BLE001 - whatever it is, the work that is told of is done
+            _logger(__name__).exception("a line could not be made")
     return True
 
 
@@ -231,20 +236,35 @@ def _logger(name: str) -> logging.Logger:
     return logging.getLogger(name)
 
 
-def _text(at: float, span: Span, ours: _Facts, others: _Facts) -> str:
-    """Of a line, with the ids of the work within which it was said; what others chose is looked through."""
-    line = dict[str, object]()
-    for facts in others:
-        line |= facts
-    line = {**redact(None, "", line), **_trace(span), "timestamp": _timestamp(at)}
-    for facts in ours:
-        line |= facts
-    return to_json(line, fallback=str).decode()
-
-
-def _timestamp(at: float) -> str:
+def _line(span: Span, said: _Said, given: Mapping[str, object], measured: Mapping[str, float]) -> str:
+    """With the ids of the work within which it is said; what others chose is looked through."""
+    at, (trace_id, span_id) = time.time(), traces.ids(span)
     second = int(at)
-    return f"{_second(second)}.{int((at - second) * 1_000_000):06d}Z"
+    times = _second(second), int((at - second) * 1_000_000)
+    template = _template(said, tuple(given), tuple(measured))
+    if template is not None and trace_id and are_ids(given.values()):
+        return template % (*given.values(), *measured.values(), trace_id, span_id, *times)
+    told = {**redact(None, "", {**given}), **_trace(span), "timestamp": _TIMESTAMP % times, **measured, **dict(said)}
+    return f"{to_json(told, fallback=str).decode()}\n"
+
+
+@lru_cache(maxsize=4096)
+def _template(said: _Said, given: tuple[str, ...], measured: tuple[str, ...]) -> str | None:
+    """Lines alike, to be filled in: a fifth of the time that it takes to put them together and make JSON of that.
+
+    None where a name is private, or is said twice.
+    """
+    names = [*(name for name, _ in said), *given, *measured, "trace_id", "span_id", "timestamp"]
+    if len(set(names)) < len(names) or any(is_private(name) for name in given):
+        return None
+    places = [*('"%s"' for _ in given), *("%s" for _ in measured), '"%032x"', '"%016x"', f'"{_TIMESTAMP}"']
+    blanks = (f"{_escaped(name)}:{place}" for name, place in zip(names[len(said) :], places, strict=True))
+    return f"{_escaped(dict(said))[:-1]},{','.join(blanks)}}}\n"
+
+
+def _escaped(value: object) -> str:
+    """As JSON, within a template."""
+    return to_json(value).decode().replace("%", "%%")
 
 
 @lru_cache(maxsize=8)

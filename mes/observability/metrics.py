@@ -1,13 +1,16 @@
 """Counts and times what this process does, for Prometheus; what is true of the database is `database_gauges`."""
 
 import time
-from collections import deque
+from bisect import bisect_left
+from collections import Counter as Counted
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache, partial
 from importlib.metadata import version
+from typing import Generic, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,6 +24,8 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+T = TypeVar("T")
+
 UNMATCHED = "unmatched"  # the route of a request that no route takes
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -31,7 +36,6 @@ _BATCH_BUCKETS_S = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _LAG_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 _COUNTED_AT_ONCE = 64
-_uncounted: deque[Callable[[], None]] = deque()
 
 _SIZES, _LARGEST = ((10_000, "under_10k"), (100_000, "under_100k"), (1_000_000, "under_1m")), "1m_or_more"
 
@@ -43,8 +47,44 @@ class _Registry(CollectorRegistry):
     """Counts what is still to be counted before it tells."""
 
     def collect(self) -> Iterator[Metric]:
-        _count_pending()
+        for tally in (_answered, _to_be_placed):
+            tally.count()
         yield from super().collect()
+
+
+class _Times(Histogram):
+    """A histogram that takes many values at once, in a fifth of the time."""
+
+    def observe_all(self, seconds: Sequence[float]) -> None:
+        """Observe each."""
+        self._sum.inc(sum(seconds))
+        for bucket, number in Counted(map(partial(bisect_left, self._upper_bounds), seconds)).items():
+            self._buckets[bucket].inc(number)
+
+
+class _Tally(Generic[T]):
+    """What is to be counted, many at once.
+
+    That takes a processor less time than one after each request, when all that it needs is out of the caches.
+    """
+
+    def __init__(self, count: Callable[[Sequence[T]], None]) -> None:
+        self._count, self._noted = count, deque[T]()
+
+    def note(self, one: T) -> None:
+        """Have it counted, with those that come after it or when somebody asks."""
+        self._noted.append(one)
+        if len(self._noted) >= _COUNTED_AT_ONCE:
+            self.count()
+
+    def count(self) -> None:
+        """Count what was noted."""
+        taken = list[T]()
+        with suppress(IndexError):  # another thread may take them at the same time
+            while self._noted:
+                taken.append(self._noted.popleft())
+        if taken:
+            self._count(taken)
 
 
 REGISTRY = _Registry()
@@ -56,7 +96,7 @@ _build.labels(version("atelier-mes")).set(1)
 _requests = Counter(
     "mes_http_requests_total", "HTTP requests answered.", ["method", "route", "status"], registry=REGISTRY
 )
-_request_duration = Histogram(
+_request_duration = _Times(
     "mes_http_request_duration_seconds",
     "Time from a request's first byte to its answer's last.",
     ["method", "route"],
@@ -89,7 +129,7 @@ _measuring = Histogram(
     buckets=_JOB_BUCKETS_S,
     registry=REGISTRY,
 )
-_pricing_wait = Histogram(
+_pricing_wait = _Times(
     "mes_pricing_wait_seconds",
     "Time from an order's submission to its price.",
     buckets=_LAG_BUCKETS_S,
@@ -104,14 +144,14 @@ _refresh_duration = Histogram(
     buckets=_BATCH_BUCKETS_S,
     registry=REGISTRY,
 )
-_refresh_lag = Histogram(
+_refresh_lag = _Times(
     "mes_refresh_lag_seconds",
     "Time from an order's change to its being merged into the order list.",
     buckets=_LAG_BUCKETS_S,
     registry=REGISTRY,
 )
 _published = Counter("mes_published_events_total", "Events that a bus has taken.", ["carrier"], registry=REGISTRY)
-_publishing_lag = Histogram(
+_publishing_lag = _Times(
     "mes_publishing_lag_seconds",
     "Time from the transaction that an event is of to its being on the bus.",
     ["carrier"],
@@ -198,34 +238,25 @@ class JobRun:
 
 
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:
-    """Count an answered request; `route` is the path's template, never the path, which would be a series each.
-
-    It is counted with those that come after it, or when somebody asks: many at once take a processor less time than one
-    after each request, when all that it needs is out of the caches.
-    """
-    _count_later(partial(_count_request, method, route, status, seconds))
+    """Count an answered request; `route` is the path's template, never the path, which would be a series each."""
+    _answered.note(((method, route, status), seconds))
 
 
-def _count_request(method: str, route: str, status: int, seconds: float) -> None:
-    count, duration = _request_series(method if method in _METHODS else "OTHER", route, status)
-    count.inc()
-    duration.observe(seconds)
+def _count_requests(answered: Sequence[tuple[tuple[str, str, int], float]]) -> None:
+    times = defaultdict[tuple[str, str, int], list[float]](list)
+    for request, seconds in answered:
+        times[request].append(seconds)
+    for (method, route, status), all_seconds in times.items():
+        count, duration = _request_series(method if method in _METHODS else "OTHER", route, status)
+        count.inc(len(all_seconds))
+        duration.observe_all(all_seconds)
 
 
-def _count_later(count: Callable[[], None]) -> None:
-    _uncounted.append(count)
-    if len(_uncounted) >= _COUNTED_AT_ONCE:
-        _count_pending()
-
-
-def _count_pending() -> None:
-    with suppress(IndexError):  # another thread may count them at the same time
-        while _uncounted:
-            _uncounted.popleft()()
+_answered = _Tally(_count_requests)
 
 
 @lru_cache(maxsize=4096)
-def _request_series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+def _request_series(method: str, route: str, status: int) -> tuple[Counter, _Times]:
     """Found once: the library's own way to them takes longer than the counting."""
     return _requests.labels(method, route, str(status)), _request_duration.labels(method, route)
 
@@ -264,10 +295,18 @@ def observe_job(task: str, outcome: JobOutcome, seconds: float) -> None:
 def observe_placed(source: str, orders: int) -> None:
     """Count orders that a caller has placed."""
     if orders:
-        _count_later(lambda: _placed_series(source).inc(orders))
+        _to_be_placed.note((source, orders))
 
 
-_placed_series = lru_cache(maxsize=256)(_placed.labels)
+def _count_placed(placed: Sequence[tuple[str, int]]) -> None:
+    numbers = Counted[str]()
+    for source, orders in placed:
+        numbers[source] += orders
+    for source, orders in numbers.items():
+        _placed.labels(source).inc(orders)
+
+
+_to_be_placed = _Tally(_count_placed)
 
 
 def observe_model(*, known: bool) -> None:
@@ -288,24 +327,25 @@ def observe_pending(carrier: str, sender: str, messages: int) -> None:
 
 def observe_pricing(waits_s: Iterable[float]) -> None:
     """Count orders that have got their price: for each, the seconds since it was submitted."""
-    for wait_s in waits_s:
-        _pricing_wait.observe(max(wait_s, 0.0))
+    _pricing_wait.observe_all(_forward(waits_s))
 
 
 def observe_refresh(orders: int, seconds: float, lags_s: Iterable[float] = ()) -> None:
     """Count a batch of the refresher: orders merged, time taken, and for each mark the seconds since it was made."""
     _refreshed.inc(orders)
     _refresh_duration.observe(seconds)
-    for lag_s in lags_s:
-        _refresh_lag.observe(max(lag_s, 0.0))
+    _refresh_lag.observe_all(_forward(lags_s))
 
 
 def observe_publishing(carrier: str, lags_s: Sequence[float]) -> None:
     """Count events that a bus has taken: for each, the seconds since it happened."""
     _published.labels(carrier).inc(len(lags_s))
-    lag = _publishing_lag.labels(carrier)
-    for lag_s in lags_s:
-        lag.observe(max(lag_s, 0.0))
+    _publishing_lag.labels(carrier).observe_all(_forward(lags_s))
+
+
+def _forward(seconds: Iterable[float]) -> Sequence[float]:
+    """Clocks of two machines differ."""
+    return [max(each, 0.0) for each in seconds]
 
 
 def observe_received(sender: str, carrier: str, new: int, repeated: int, unreadable: int) -> None:

@@ -1,7 +1,7 @@
 """Takes secrets and personal data out of whatever is told of the work: logs, spans, errors on a terminal."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from structlog.typing import EventDict, WrappedLogger
@@ -67,6 +67,19 @@ def redact_text(text: str) -> str:
     return _E_MAIL.sub(REDACTED, text) if "@" in text or "%40" in text else text
 
 
+def is_private(key: str) -> bool:
+    """Whether nothing may be told of what goes by such a name."""
+    return _is_private(key) if len(key) <= _LONGEST_NAME else _is_private.__wrapped__(key)
+
+
+def are_ids(values: Iterable[object]) -> bool:
+    """Whether all are texts of letters, digits and `-` alone, in which `redact_text` would find nothing."""
+    try:
+        return _is_id("".join(values))  # type: ignore[arg-type]  # asking each for its type takes longer
+    except TypeError:
+        return False
+
+
 def _is_harmless(key: str, value: object) -> bool:
     """An id under a name that is known: most of what is said often, and spared the rest."""
     return type(value) is str and len(key) <= _LONGEST_NAME and not _is_private(key) and _is_id(value)
@@ -78,7 +91,7 @@ def _is_id(text: str) -> bool:
 
 
 def _clean(key: str, value: object) -> object:
-    if value is not None and (_is_private(key) if len(key) <= _LONGEST_NAME else _is_private.__wrapped__(key)):
+    if value is not None and is_private(key):
         return REDACTED
     if isinstance(value, str):
         return redact_text(value)

@@ -6,10 +6,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from opentelemetry.trace import INVALID_SPAN
 
-from mes.observability import logs
+from mes.observability import logs, traces
 from mes.observability.line_writer import LineWriter
 
 LINES = 500
@@ -21,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("restored_logging")
 def test_lines_are_written_in_order_without_asking(capsys: pytest.CaptureFixture[str]) -> None:
     writer = LineWriter()
     for number in range(LINES):
-        writer.put(f"line {number}".format)
+        writer.put(f"line {number}\n")
     written, end = "", time.monotonic() + 10
     while written.count("\n") < LINES and time.monotonic() < end:
         time.sleep(0.01)
@@ -30,15 +33,21 @@ def test_lines_are_written_in_order_without_asking(capsys: pytest.CaptureFixture
 
 
 def test_a_line_that_cannot_be_made_takes_no_other_with_it(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure("worker")  # what says so is one line then, whatever other tests have left
-    writer = LineWriter()
-    for line in ("before".format, "{unknown}".format, "after".format):
-        writer.put(line)
-    writer.flush()
-    assert [line for line in capsys.readouterr().err.splitlines() if "could not be made" not in line] == [
-        "before",
-        "after",
+    class Broken:
+        def __str__(self) -> str:
+            raise ValueError("of no use")
+
+    logs.configure("api")
+    for fact in ("before", Broken(), "after"):
+        with logs.bound(fact=fact):
+            assert logs.say("requests", "info", "request", (), {})
+    logs.flush()
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert sorted((line["event"], line.get("fact", "")) for line in said if "exception" not in line) == [
+        ("request", "after"),
+        ("request", "before"),
     ]
+    assert [line["event"] for line in said if "exception" in line] == ["a line could not be made"]
 
 
 @pytest.mark.parametrize("end", ["", "sys.exit(3)", "raise ValueError"])
@@ -48,7 +57,7 @@ def test_a_process_that_ends_has_written_all(end: str) -> None:
         from mes.observability.line_writer import LineWriter
         writer = LineWriter()
         for number in range({LINES}):
-            writer.put(f"line {{number}}".format)
+            writer.put(f"line {{number}}\\n")
         {end}
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -60,11 +69,11 @@ def test_what_is_forked_writes_its_own_lines_alone() -> None:
         import os
         from mes.observability.line_writer import LineWriter
         writer = LineWriter()
-        writer.put("ours".format)
+        writer.put("ours\\n")
         if os.fork():
             os.wait()
         else:
-            writer.put("its".format)
+            writer.put("its\\n")
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert sorted(done.stderr.split()) == ["its", "ours"]
@@ -77,7 +86,7 @@ def test_who_writes_where_nobody_reads_goes_on() -> None:
         from mes.observability.line_writer import LineWriter
         lines = LineWriter()
         for number in range(3):
-            lines.put("line".format)
+            lines.put("line\\n")
             time.sleep(0.2)
         print("done")
     """
@@ -99,7 +108,7 @@ def test_no_line_is_written_within_another_however_slowly_they_are_read() -> Non
         thread = threading.Thread(target=warn)
         thread.start()
         for number in range(3_000):
-            logs.say("requests", "info", "s" * 500, {"number": number}, {})
+            logs.say("requests", "info", "s" * 500, (), {}, number=number)
         thread.join()
     """
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -116,11 +125,38 @@ def test_no_line_is_written_within_another_however_slowly_they_are_read() -> Non
 def test_facts_that_are_said_are_looked_through(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("api")
     with logs.bound(api_key="hunter22", customer="Rosalind Franklin", engine=object):
-        assert logs.say("requests", "info", "request", {"status": 200}, {"actor": "anna@mail.example"})
+        assert logs.say("requests", "info", "request", (("status", 200),), {"actor": "anna@mail.example"})
     logs.flush()
     written = capsys.readouterr().err
     assert json.loads(written)["status"] == 200
     assert not [secret for secret in ("hunter22", "Rosalind", "anna") if secret in written]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"actor": "shop", "order_id": "0199c0de-1111-7222-8333-123456789012"},
+        {"actor": '50 % "off"\\n', "order_id": "\N{LATIN SMALL LETTER E WITH ACUTE}1"},
+        {"actor": ""},
+        {"status": "theirs"},
+        {},
+    ],
+)
+@pytest.mark.parametrize("is_traced", [True, False])
+def test_what_is_said_is_what_is_logged(
+    capsys: pytest.CaptureFixture[str], given: dict[str, str], is_traced: bool
+) -> None:
+    logs.configure("api")
+    work = traces.span("work") if is_traced else nullcontext(INVALID_SPAN)
+    with work as span, logs.bound(request_id="r-1", rate="5%"):
+        assert logs.say("requests", "info", "100 % done", (("route", "/v1/{id}%s"), ("status", 200)), given, took=1.5)
+    logs.flush()
+    (line,) = map(json.loads, capsys.readouterr().err.splitlines())
+    at = datetime.fromisoformat(line.pop("timestamp"))
+    assert abs(datetime.now(UTC) - at) < timedelta(minutes=1)
+    ours = {"level": "info", "logger": "requests", "process": "api", "event": "100 % done", "route": "/v1/{id}%s"}
+    ids = {"trace_id": f"{traces.ids(span)[0]:032x}", "span_id": f"{traces.ids(span)[1]:016x}"} if is_traced else {}
+    assert line == {"request_id": "r-1", "rate": "5%", **given, **ours, "status": 200, "took": 1.5, **ids}
 
 
 def test_where_no_thread_can_be_started_lines_are_written_at_once(
@@ -130,5 +166,5 @@ def test_where_no_thread_can_be_started_lines_are_written_at_once(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    LineWriter().put("line".format)
+    LineWriter().put("line\n")
     assert capsys.readouterr().err == "line\n"
