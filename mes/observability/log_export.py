@@ -51,7 +51,7 @@ def sending(provider: LoggerProvider) -> Processor:
 
 def _is_wanted(level: str) -> bool:
     span = traces.current()
-    return span.is_recording() or level not in _ORDINARY or traces.ids(span)[0] == 0
+    return span.is_recording() or level not in _ORDINARY or traces.traceparent(span) is None
 
 
 def _attributes(event: EventDict) -> dict[str, AnyValue]:

@@ -38,7 +38,7 @@ class _Fast:
 
     def may_say(self, of: Span) -> bool:
         """Not what is sent elsewhere, too."""
-        return not self.has_tap or (not of.is_recording() and traces.ids(of)[0] != 0)
+        return not self.has_tap or (not of.is_recording() and traces.traceparent(of) is not None)
 
 
 _fast: _Fast | None = None
@@ -257,7 +257,7 @@ def _template(said: _Said, given: tuple[str, ...], measured: tuple[str, ...]) ->
     names = [*(name for name, _ in said), *given, *measured, "trace_id", "span_id", "timestamp"]
     if len(set(names)) < len(names) or any(is_private(name) for name in given):
         return None
-    places = [*('"%s"' for _ in given), *("%s" for _ in measured), '"%032x"', '"%016x"', f'"{_TIMESTAMP}"']
+    places = [*('"%s"' for _ in given), *("%s" for _ in measured), '"%s"', '"%s"', f'"{_TIMESTAMP}"']
     blanks = (f"{_escaped(name)}:{place}" for name, place in zip(names[len(said) :], places, strict=True))
     return f"{_escaped(dict(said))[:-1]},{','.join(blanks)}}}\n"
 
@@ -278,7 +278,7 @@ def _add_trace(_logger: WrappedLogger | None, _method: str, event: EventDict) ->
 
 def _trace(span: Span) -> dict[str, str]:
     trace_id, span_id = traces.ids(span)
-    return {"trace_id": f"{trace_id:032x}", "span_id": f"{span_id:016x}"} if trace_id else {}
+    return {"trace_id": trace_id, "span_id": span_id} if trace_id else {}
 
 
 def _named(process: str) -> Processor:

@@ -60,6 +60,7 @@ _BURST_S = 10.0
 _SERVER_ERROR = 500
 _NS = 1_000_000_000
 _SCOPE = InstrumentationScope("mes")
+_TRACE_ID, _SPAN_ID = slice(3, 35), slice(36, 52)  # of a traceparent
 _ODD_DIGITS = frozenset("13579bdf")
 _UNRECORDED = nullcontext()
 _current: ContextVar[Span] = ContextVar("mes_span", default=INVALID_SPAN)
@@ -171,8 +172,7 @@ class _Work(Span):
         "_parent",
         "_recorded",
         "_token",
-        "span_id",
-        "trace_id",
+        "traceparent",
     )
 
     def __init__(
@@ -194,17 +194,18 @@ class _Work(Span):
         self._recorded: tuple[Span, Token[Context]] | None = None
 
     def __enter__(self) -> Span:
-        self._causes = causes = [cause for cause in dict.fromkeys(self._causes) if cause]
         self._parent = _current.get()
-        if self._parent is INVALID_SPAN and len(causes) == 1:
-            self._parent = self._given_parent(causes[0])
+        if self._causes:
+            self._causes = causes = [cause for cause in dict.fromkeys(self._causes) if cause]
+            if self._parent is INVALID_SPAN and len(causes) == 1:
+                self._parent = self._given_parent(causes[0])
         self._began_ns = self._began_ns or time.time_ns()
         sending = _sending
         if sending is not None and self._is_sampled(sending):
             return self._record(sending)
-        parent = self._parent
-        self.trace_id = getrandbits(128) if parent is INVALID_SPAN else ids(parent)[0]
-        self.span_id = getrandbits(64)
+        drawn = f"{getrandbits(192):048x}"
+        trace_id = drawn[16:] if self._parent is INVALID_SPAN else ids(self._parent)[0]
+        self.traceparent = f"00-{trace_id}-{drawn[:16]}-00"
         self._token = _current.set(self)
         return self
 
@@ -232,10 +233,11 @@ class _Work(Span):
     def _send(self, sending: _Sending, ended_ns: int) -> None:
         for describe in self._descriptions:
             describe(self)
+        trace_id, span_id = self._ids()
         sending.to.on_end(
             ReadableSpan(
                 name=self._name,
-                context=SpanContext(self.trace_id, self.span_id, is_remote=False, trace_flags=_SAMPLED),
+                context=SpanContext(trace_id, span_id, is_remote=False, trace_flags=_SAMPLED),
                 parent=None if self._parent is INVALID_SPAN else self._parent.get_span_context(),
                 resource=sending.resource,
                 attributes=self._told_facts(),
@@ -250,7 +252,7 @@ class _Work(Span):
         )
 
     def get_span_context(self) -> SpanContext:
-        return SpanContext(self.trace_id, self.span_id, is_remote=False, trace_flags=_UNSAMPLED)
+        return SpanContext(*self._ids(), is_remote=False, trace_flags=_UNSAMPLED)
 
     def is_recording(self) -> bool:
         return False
@@ -288,6 +290,10 @@ class _Work(Span):
         """Remember what led to it."""
         self._causes = [*self._causes, *causes]
 
+    def _ids(self) -> tuple[int, int]:
+        trace_id, span_id = ids(self)
+        return int(trace_id, 16), int(span_id, 16)
+
     def _given_parent(self, told: str) -> Span:
         """A single cause is the parent of work that has none."""
         context = _context(told)
@@ -305,7 +311,7 @@ class _Work(Span):
             context = parent.get_span_context()
             if not (context.is_remote and self._foreign):
                 return bool(context.trace_flags.sampled)
-        if self._causes and not self._foreign and any(_says_sampled(cause) for cause in self._causes if cause):
+        if self._causes and not self._foreign and any(map(_says_sampled, filter(None, self._causes))):
             return True
         return sending.new.take()
 
@@ -336,12 +342,10 @@ def current() -> Span:
     return _current.get()
 
 
-def ids(of: Span) -> tuple[int, int]:
-    """A span's ids: trace, span; both 0 for none."""
-    if isinstance(of, _Work):
-        return of.trace_id, of.span_id
-    context = of.get_span_context()
-    return context.trace_id, context.span_id
+def ids(of: Span) -> tuple[str, str]:
+    """A span's ids as they are told, hexadecimal: trace, span; both empty for none."""
+    told = traceparent(of)
+    return (told[_TRACE_ID], told[_SPAN_ID]) if told is not None else ("", "")
 
 
 def query(sql: str | bytes) -> AbstractContextManager[None]:
@@ -400,8 +404,11 @@ def _words(error: BaseException) -> str:
 def traceparent(of: Span | None = None) -> str | None:
     """The W3C `traceparent` of a span, by default the current one; None without one."""
     span = of or _current.get()
-    trace_id, span_id = ids(span)
-    return f"00-{trace_id:032x}-{span_id:016x}-{'01' if span.is_recording() else '00'}" if trace_id else None
+    if isinstance(span, _Work):
+        return span.traceparent
+    context = span.get_span_context()
+    flags = "01" if context.trace_flags.sampled else "00"
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags}" if context.is_valid else None
 
 
 def describe(span: Span, how: Description) -> None:

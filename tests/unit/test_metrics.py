@@ -10,6 +10,9 @@ import httpx
 import pytest
 import structlog
 from fastapi import APIRouter, FastAPI, Request
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -222,3 +225,16 @@ def test_what_stands_in_a_path_is_logged_only_if_it_is_an_id(given: str, capsys:
     (request,) = (line for line in lines(capsys) if line["logger"] == "ingest.request_metrics")
     assert "order_id" not in request
     assert given not in json.dumps(request)
+
+
+@given(st.lists(st.floats(0, 1000) | st.sampled_from([0.005, 0.01, 30.0, 300.0])))
+def test_many_values_at_once_are_as_each_alone(seconds: list[float]) -> None:
+    registry = CollectorRegistry()
+    together, alone = (metrics.Times(name, "Of a test.", registry=registry) for name in ("together", "alone"))
+    together.observe_all(seconds)
+    for each in seconds:
+        alone.observe(each)
+    (ours, theirs) = registry.collect()
+    assert [(each.labels, each.value) for each in ours.samples] == [
+        (each.labels, pytest.approx(each.value)) for each in theirs.samples
+    ]
