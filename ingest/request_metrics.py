@@ -5,14 +5,13 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 
 import structlog
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mes.observability import logs, metrics, traces
+from mes.observability import later, logs, metrics, traces
 
 REQUEST_ID = "X-Request-Id"
 
@@ -58,10 +57,10 @@ class RequestMetrics:
             try:
                 await self._app(scope, receive, answer)
             except BaseException as error:  # cancelled, too
-                _tell(scope, span, _SERVER_ERROR, time.perf_counter() - began, error)
+                _Answered(scope, _SERVER_ERROR, time.perf_counter() - began).tell_at_once(span, error)
                 raise
             else:
-                _tell(scope, span, answer.status, time.perf_counter() - began)
+                _Answered(scope, answer.status, time.perf_counter() - began).tell_of(span)
             finally:
                 metrics.request_ends(answer)
 
@@ -93,18 +92,77 @@ def _given(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
     return {key: value.decode("latin-1") for key, value in headers if key in _GIVEN}
 
 
-def _tell(scope: Scope, span: Span, status: int, seconds: float, error: BaseException | None = None) -> None:
-    """In metrics, span and log; paths and queries are left out, since they may name customers."""
-    method, route, named = scope["method"], _route(scope), _named_in(scope)
-    metrics.observe_request(method, route, status, seconds)
-    if status >= _SERVER_ERROR:
-        span.set_status(StatusCode.ERROR)
-    if route not in _QUIET:
-        traces.describe(span, partial(_describe, method, route, status, named))
-    about, duration_ms = (("method", method), ("route", route), ("status", status)), round(seconds * 1000, 1)
-    is_usual = status < _SERVER_ERROR and route not in _QUIET
-    if not is_usual or not logs.say(__name__, "info", "request", about, named, duration_ms=duration_ms):
-        _log(route, status, error, {**dict(about), "duration_ms": duration_ms, **named})
+class _Answered:
+    """A request that was answered, to be told of in metrics, span and log.
+
+    Paths and queries are left out, since they may name customers.
+    """
+
+    __slots__ = ("_at", "_fastapi", "_method", "_path_params", "_route", "_seconds", "_state", "_status")
+
+    def __init__(self, scope: Scope, status: int, seconds: float) -> None:
+        # not all of it, which is much to keep for a moment
+        self._method, self._fastapi, self._route = scope["method"], scope.get("fastapi"), scope.get("route")
+        self._state, self._path_params = scope["state"], scope.get("path_params")
+        self._at, self._status, self._seconds = time.time(), status, seconds
+
+    def tell_of(self, span: Span) -> None:
+        """A moment later, but for what matters most: failures, and what is traced."""
+        if span.is_recording() or self._status >= _SERVER_ERROR:
+            self.tell_at_once(span)
+        else:
+            traces.describe(span, self._describe)
+            later.do(self._tell)
+
+    def tell_at_once(self, span: Span, error: BaseException | None = None) -> None:
+        """Within the span, which has failed if the answer says so."""
+        if self._status >= _SERVER_ERROR:
+            span.set_status(StatusCode.ERROR)
+        traces.describe(span, self._describe)
+        self._tell(error)
+
+    def _tell(self, error: BaseException | None = None) -> None:
+        route, named = self._template(), self._named()
+        metrics.observe_request(self._method, route, self._status, self._seconds)
+        about = (("method", self._method), ("route", route), ("status", self._status))
+        duration_ms = round(self._seconds * 1000, 1)
+        is_usual = self._status < _SERVER_ERROR and route not in _QUIET
+        if not is_usual or not logs.say(
+            __name__, "info", "request", about, named, at=self._at, duration_ms=duration_ms
+        ):
+            _log(route, self._status, error, {**dict(about), "duration_ms": duration_ms, **named})
+
+    def _describe(self, span: Span) -> None:
+        route, named, status = self._template(), self._named(), self._status
+        facts: dict[str, str | int] = {"http.response.status_code": status}
+        if route != metrics.UNMATCHED:
+            span.update_name(f"{self._method} {route}")
+            facts["http.route"] = route
+        if "order_id" in named:
+            facts[traces.ORDER] = named["order_id"]
+        if status >= _SERVER_ERROR:
+            facts["error.type"] = str(status)
+        span.set_attributes(facts)
+
+    def _template(self) -> str:
+        """The template of the route that took the request, such as `/v1/orders/{order_id}`."""
+        # a router that is included with a prefix leaves only its own part in the route
+        included = (self._fastapi or {}).get("effective_route_context")
+        for route in (included, self._route):
+            for name in ("path_format", "path"):
+                if isinstance(template := getattr(route, name, None), str):
+                    return template
+        return metrics.UNMATCHED
+
+    def _named(self) -> dict[str, str]:
+        """Who called and for which order, where the application or the path says so."""
+        named = {}
+        if isinstance(actor := self._state.get("caller"), str):
+            named["actor"] = actor
+        order_id = self._state.get("order_id") or (self._path_params or {}).get("order_id")
+        if _is_id(order_id):  # whatever else stands in the path is nobody's order, and may be anything
+            named["order_id"] = str(order_id)
+        return named
 
 
 def _log(route: str, status: int, error: BaseException | None, facts: Mapping[str, object]) -> None:
@@ -116,40 +174,6 @@ def _log(route: str, status: int, error: BaseException | None, facts: Mapping[st
         log.error("request", **facts)
     else:
         log.info("request", **facts)
-
-
-def _describe(method: str, route: str, status: int, named: Mapping[str, str], span: Span) -> None:
-    facts: dict[str, str | int] = {"http.response.status_code": status}
-    if route != metrics.UNMATCHED:
-        span.update_name(f"{method} {route}")
-        facts["http.route"] = route
-    if "order_id" in named:
-        facts[traces.ORDER] = named["order_id"]
-    if status >= _SERVER_ERROR:
-        facts["error.type"] = str(status)
-    span.set_attributes(facts)
-
-
-def _route(scope: Scope) -> str:
-    """The template of the route that took the request, such as `/v1/orders/{order_id}`."""
-    # a router that is included with a prefix leaves only its own part in the route
-    included = scope.get("fastapi", {}).get("effective_route_context")
-    for route in (included, scope.get("route")):
-        for name in ("path_format", "path"):
-            if isinstance(template := getattr(route, name, None), str):
-                return template
-    return metrics.UNMATCHED
-
-
-def _named_in(scope: Scope) -> dict[str, str]:
-    """Who called and for which order, where the application or the path says so."""
-    state, named = scope["state"], {}
-    if isinstance(actor := state.get("caller"), str):
-        named["actor"] = actor
-    order_id = state.get("order_id") or scope.get("path_params", {}).get("order_id")
-    if _is_id(order_id):  # whatever else stands in the path is nobody's order, and may be anything
-        named["order_id"] = str(order_id)
-    return named
 
 
 def _is_id(given: object) -> bool:

@@ -1,20 +1,19 @@
 """Writes lines to stderr a moment later, many at once, so that whoever logs them does not wait for it."""
 
-import atexit
 import os
 import select
 import sys
 import threading
-import time
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
-_PAUSE_S = 0.1  # so much may be lost with a process that is killed
+from mes.observability.later import Later
+
 _MOST = 10_000
 
 
 class LineWriter:
-    """Takes lines from any thread; a thread of its own writes them.
+    """Takes lines from any thread.
 
     Each write lets go of the interpreter, which an event loop among busy threads gets back only after milliseconds:
     so it should not write once per request.
@@ -22,8 +21,9 @@ class LineWriter:
 
     def __init__(self) -> None:
         self._begin_anew()
-        atexit.register(self.flush)
         os.register_at_fork(after_in_child=self._begin_anew)
+        # when so many wait, stderr must be stuck: whoever brings more waits for it, as for any line
+        self._later = Later[str]("log-lines", self._write_all, _MOST)
 
     def write(self, text: str) -> None:
         """Write a line at once, and never within another."""
@@ -32,48 +32,20 @@ class LineWriter:
             sys.stderr.flush()
 
     def put(self, text: str) -> None:
-        """Have a line written, with its end; when so many wait that stderr must be stuck, wait for it as any does."""
-        self._texts.append(text)
-        if self._thread is None and not self._has_started():
-            self.flush()
-        if not self._there.is_set():
-            self._there.set()
-        if len(self._texts) > _MOST:
-            self.flush()
+        """Have a line written, with its end."""
+        self._later.put(text)
 
     def flush(self) -> None:
         """Write what is there."""
-        with self._writing:
-            texts = [self._texts.popleft() for _ in range(len(self._texts))]
-            try:
-                for piece in _pieces(texts):
-                    self.write(piece)
-            except Exception:  # noqa: BLE001 - closed or full, by whatever stands in its place: that must not stop the work
-                return
+        self._later.flush()
 
     def _begin_anew(self) -> None:
-        """As in a process that was forked: it has no thread, and the lines are its parent's."""
-        self._texts: deque[str] = deque()
-        self._there, self._writing = threading.Event(), threading.RLock()  # flush writes within
-        self._thread: threading.Thread | None = None
+        self._writing = threading.RLock()  # a signal's handler may log, too
 
-    def _has_started(self) -> bool:
-        with self._writing:
-            if self._thread is None:
-                thread = threading.Thread(target=self._write_all, name="log-lines", daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError:  # no more threads
-                    return False
-                self._thread = thread
-            return True
-
-    def _write_all(self) -> None:
-        while True:
-            self._there.wait()
-            time.sleep(_PAUSE_S)
-            self._there.clear()
-            self.flush()
+    def _write_all(self, texts: Sequence[str]) -> None:
+        with suppress(Exception):  # closed or full, by whatever stands in its place: that must not stop the work
+            for piece in _pieces(texts):
+                self.write(piece)
 
 
 def _pieces(texts: Iterable[str]) -> Iterator[str]:

@@ -1,10 +1,10 @@
 """Makes every process log alike: one JSON object per line on stderr, whoever speaks, and never a secret."""
 
+import atexit
 import logging
 import logging.handlers
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from opentelemetry.trace import Span
 from pydantic_core import to_json
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from mes.observability import traces
+from mes.observability import later, traces
 from mes.observability.line_writer import LineWriter
 from mes.observability.redaction import are_ids, is_private, redact
 
@@ -111,7 +111,9 @@ def uvicorn_options() -> UvicornOptions:
     return {"log_config": None, "access_log": False}
 
 
-def say(logger: str, level: str, event: str, about: _Said, given: Mapping[str, str], **measured: float) -> bool:
+def say(
+    logger: str, level: str, event: str, about: _Said, given: Mapping[str, str], *, at: float, **measured: float
+) -> bool:
     """Write a line, for what is logged so often that the way of all other lines would show.
 
     It looks as theirs do, `bound` facts and trace included, and is written a moment later. Gives whether it could: not
@@ -123,6 +125,7 @@ def say(logger: str, level: str, event: str, about: _Said, given: Mapping[str, s
         event: what happened.
         about: facts that are ours, of few different values, and cannot hold a secret.
         given: facts that others chose; these and the `bound` ones are looked through as usual.
+        at: when it happened, in seconds since the epoch.
         measured: finite numbers.
     """
     span = traces.current()
@@ -131,15 +134,19 @@ def say(logger: str, level: str, event: str, about: _Said, given: Mapping[str, s
     if _logger(logger).isEnabledFor(_LEVELS[level]):
         said = (("event", event), ("level", level), ("logger", logger), ("process", _fast.process), *about)
         try:
-            _lines.put(_line(span, said, {**_bound.get(), **given}, measured))
+            _lines.put(_line(at, span, said, {**_bound.get(), **given}, measured))
         except Exception:  # noqa: BLE001 - whatever it is, the work that is told of is done
             _logger(__name__).exception("a line could not be made")
     return True
 
 
 def flush() -> None:
-    """Write what `say` has still to write."""
+    """Say what is still to be said, and write it."""
+    later.flush()
     _lines.flush()
+
+
+atexit.register(flush)
 
 
 class bound:  # noqa: N801 - is used like a function, as the standard library's own context managers
@@ -236,9 +243,9 @@ def _logger(name: str) -> logging.Logger:
     return logging.getLogger(name)
 
 
-def _line(span: Span, said: _Said, given: Mapping[str, object], measured: Mapping[str, float]) -> str:
+def _line(at: float, span: Span, said: _Said, given: Mapping[str, object], measured: Mapping[str, float]) -> str:
     """With the ids of the work within which it is said; what others chose is looked through."""
-    at, (trace_id, span_id) = time.time(), traces.ids(span)
+    trace_id, span_id = traces.ids(span)
     second = int(at)
     times = _second(second), int((at - second) * 1_000_000)
     template = _template(said, tuple(given), tuple(measured))

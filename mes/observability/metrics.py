@@ -3,14 +3,12 @@
 import time
 from bisect import bisect_left
 from collections import Counter as Counted
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache, partial
 from importlib.metadata import version
-from typing import Generic, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -24,7 +22,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-T = TypeVar("T")
+from mes.observability import later
 
 UNMATCHED = "unmatched"  # the route of a request that no route takes
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -34,8 +32,6 @@ _REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 3
 _JOB_BUCKETS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _BATCH_BUCKETS_S = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _LAG_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-
-_COUNTED_AT_ONCE = 64
 
 _SIZES, _LARGEST = ((10_000, "under_10k"), (100_000, "under_100k"), (1_000_000, "under_1m")), "1m_or_more"
 
@@ -47,8 +43,7 @@ class _Registry(CollectorRegistry):
     """Counts what is still to be counted before it tells."""
 
     def collect(self) -> Iterator[Metric]:
-        for tally in (_answered, _to_be_placed):
-            tally.count()
+        later.flush()
         yield from super().collect()
 
 
@@ -62,31 +57,6 @@ class Times(Histogram):
             self._buckets[bucket].inc(number)
 
 
-class _Tally(Generic[T]):
-    """What is to be counted, many at once.
-
-    That takes a processor less time than one after each request, when all that it needs is out of the caches.
-    """
-
-    def __init__(self, count: Callable[[Sequence[T]], None]) -> None:
-        self._count, self._noted = count, deque[T]()
-
-    def note(self, one: T) -> None:
-        """Have it counted, with those that come after it or when somebody asks."""
-        self._noted.append(one)
-        if len(self._noted) >= _COUNTED_AT_ONCE:
-            self.count()
-
-    def count(self) -> None:
-        """Count what was noted."""
-        taken = list[T]()
-        with suppress(IndexError):  # another thread may take them at the same time
-            while self._noted:
-                taken.append(self._noted.popleft())
-        if taken:
-            self._count(taken)
-
-
 REGISTRY = _Registry()
 ProcessCollector(registry=REGISTRY)
 
@@ -96,7 +66,7 @@ _build.labels(version("atelier-mes")).set(1)
 _requests = Counter(
     "mes_http_requests_total", "HTTP requests answered.", ["method", "route", "status"], registry=REGISTRY
 )
-_request_duration = Times(
+_request_duration = Histogram(
     "mes_http_request_duration_seconds",
     "Time from a request's first byte to its answer's last.",
     ["method", "route"],
@@ -239,24 +209,13 @@ class JobRun:
 
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:
     """Count an answered request; `route` is the path's template, never the path, which would be a series each."""
-    _answered.note(((method, route, status), seconds))
-
-
-def _count_requests(answered: Sequence[tuple[tuple[str, str, int], float]]) -> None:
-    times = defaultdict[tuple[str, str, int], list[float]](list)
-    for request, seconds in answered:
-        times[request].append(seconds)
-    for (method, route, status), all_seconds in times.items():
-        count, duration = _request_series(method if method in _METHODS else "OTHER", route, status)
-        count.inc(len(all_seconds))
-        duration.observe_all(all_seconds)
-
-
-_answered = _Tally(_count_requests)
+    count, duration = _request_series(method if method in _METHODS else "OTHER", route, status)
+    count.inc()
+    duration.observe(seconds)
 
 
 @lru_cache(maxsize=4096)
-def _request_series(method: str, route: str, status: int) -> tuple[Counter, Times]:
+def _request_series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     """Found once: the library's own way to them takes longer than the counting."""
     return _requests.labels(method, route, str(status)), _request_duration.labels(method, route)
 
@@ -295,18 +254,7 @@ def observe_job(task: str, outcome: JobOutcome, seconds: float) -> None:
 def observe_placed(source: str, orders: int) -> None:
     """Count orders that a caller has placed."""
     if orders:
-        _to_be_placed.note((source, orders))
-
-
-def _count_placed(placed: Sequence[tuple[str, int]]) -> None:
-    numbers = Counted[str]()
-    for source, orders in placed:
-        numbers[source] += orders
-    for source, orders in numbers.items():
-        _placed.labels(source).inc(orders)
-
-
-_to_be_placed = _Tally(_count_placed)
+        later.do(lambda: _placed.labels(source).inc(orders))
 
 
 def observe_model(*, known: bool) -> None:
