@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from opentelemetry.trace import INVALID_SPAN, Span
 
 from mes.config import Settings
-from mes.observability import logs, metrics, telemetry, traces
+from mes.observability import later, logs, metrics, telemetry, traces
 from mes.observability.metrics import JobRun
 
 
@@ -27,6 +27,7 @@ def silence() -> None:
         (metrics, "request_begins", _nothing),
         (metrics, "request_ends", _nothing),
         (metrics, "job", _no_job),
+        (later, "do", _nothing),
         (telemetry, "start", _log_nothing),
         (traces, "span", _no_span),
         (traces, "query", _no_count),
