@@ -3,8 +3,9 @@
 import re
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import structlog
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
@@ -57,10 +58,19 @@ class RequestMetrics:
             try:
                 await self._app(scope, receive, answer)
             except BaseException as error:  # cancelled, too
-                _Answered(scope, _SERVER_ERROR, time.perf_counter() - began).tell_at_once(span, error)
+                answered = _answered(scope, _SERVER_ERROR, time.perf_counter() - began)
+                span.set_status(StatusCode.ERROR)
+                answered.tell_at_once(span, error)
                 raise
             else:
-                _Answered(scope, answer.status, time.perf_counter() - began).tell_of(span)
+                answered = _answered(scope, answer.status, time.perf_counter() - began)
+                if answer.status >= _SERVER_ERROR:
+                    span.set_status(StatusCode.ERROR)
+                    answered.tell_at_once(span)
+                elif traces.may_be_sent(span, answered.seconds):
+                    answered.tell_at_once(span)
+                else:
+                    later.do(_tell_all, answered)
             finally:
                 metrics.request_ends(answer)
 
@@ -92,88 +102,116 @@ def _given(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
     return {key: value.decode("latin-1") for key, value in headers if key in _GIVEN}
 
 
-class _Answered:
+class _Answered(NamedTuple):
     """A request that was answered, to be told of in metrics, span and log.
 
     Paths and queries are left out, since they may name customers.
     """
 
-    __slots__ = ("_at", "_fastapi", "_method", "_path_params", "_route", "_seconds", "_state", "_status")
-
-    def __init__(self, scope: Scope, status: int, seconds: float) -> None:
-        # not all of it, which is much to keep for a moment
-        self._method, self._fastapi, self._route = scope["method"], scope.get("fastapi"), scope.get("route")
-        self._state, self._path_params = scope["state"], scope.get("path_params")
-        self._at, self._status, self._seconds = time.time(), status, seconds
-
-    def tell_of(self, span: Span) -> None:
-        """A moment later, but for what matters most: failures, and what is traced."""
-        if span.is_recording() or self._status >= _SERVER_ERROR:
-            self.tell_at_once(span)
-        else:
-            traces.describe(span, self._describe)
-            later.do(self._tell)
+    moment: logs.Moment
+    status: int
+    seconds: float
+    # of the scope; all of it would be much to keep for a moment
+    method: str
+    included: object
+    route: object
+    state: Mapping[str, object]
+    path_params: Mapping[str, object]
 
     def tell_at_once(self, span: Span, error: BaseException | None = None) -> None:
-        """Within the span, which has failed if the answer says so."""
-        if self._status >= _SERVER_ERROR:
-            span.set_status(StatusCode.ERROR)
+        """Within the span: what matters most, which is failures and what is traced."""
         traces.describe(span, self._describe)
-        self._tell(error)
+        metrics.observe_requests([(self.method, self.template(), self.status, self.seconds)])
+        self.log(error)
 
-    def _tell(self, error: BaseException | None = None) -> None:
-        route, named = self._template(), self._named()
-        metrics.observe_request(self._method, route, self._status, self._seconds)
-        about = (("method", self._method), ("route", route), ("status", self._status))
-        duration_ms = round(self._seconds * 1000, 1)
-        is_usual = self._status < _SERVER_ERROR and route not in _QUIET
-        if not is_usual or not logs.say(
-            __name__, "info", "request", about, named, at=self._at, duration_ms=duration_ms
-        ):
-            _log(route, self._status, error, {**dict(about), "duration_ms": duration_ms, **named})
-
-    def _describe(self, span: Span) -> None:
-        route, named, status = self._template(), self._named(), self._status
-        facts: dict[str, str | int] = {"http.response.status_code": status}
-        if route != metrics.UNMATCHED:
-            span.update_name(f"{self._method} {route}")
-            facts["http.route"] = route
-        if "order_id" in named:
-            facts[traces.ORDER] = named["order_id"]
-        if status >= _SERVER_ERROR:
-            facts["error.type"] = str(status)
-        span.set_attributes(facts)
-
-    def _template(self) -> str:
+    def template(self) -> str:
         """The template of the route that took the request, such as `/v1/orders/{order_id}`."""
         # a router that is included with a prefix leaves only its own part in the route
-        included = (self._fastapi or {}).get("effective_route_context")
-        for route in (included, self._route):
-            for name in ("path_format", "path"):
-                if isinstance(template := getattr(route, name, None), str):
-                    return template
-        return metrics.UNMATCHED
+        return _template(self.included) or _template(self.route) or metrics.UNMATCHED
 
-    def _named(self) -> dict[str, str]:
+    def log(self, error: BaseException | None = None) -> None:
+        """As all lines are, of this moment."""
+        route = self.template()
+        facts = {**self.moment.facts, **self.moment.ids, **dict(self.about(route)), **self.named()}
+        facts["duration_ms"] = self.duration_ms
+        if error is not None:
+            log.error("request failed", exc_info=error, **facts)
+        elif route in _QUIET:
+            log.debug("request", **facts)
+        elif self.status >= _SERVER_ERROR:
+            log.error("request", **facts)
+        else:
+            log.info("request", **facts)
+
+    def say(self, speaker: logs.Speaker, route: str) -> None:
+        """As `log`, of a request to which nothing happened."""
+        speaker.say(self.moment, self.about(route), self.named(), duration_ms=self.duration_ms)
+
+    def about(self, route: str) -> tuple[tuple[str, str | int], ...]:
+        """What requests have in common."""
+        return ("method", self.method), ("route", route), ("status", self.status)
+
+    @property
+    def duration_ms(self) -> float:
+        """As lines have it."""
+        return round(self.seconds * 1000, 1)
+
+    def named(self) -> dict[str, str]:
         """Who called and for which order, where the application or the path says so."""
         named = {}
-        if isinstance(actor := self._state.get("caller"), str):
+        if isinstance(actor := self.state.get("caller"), str):
             named["actor"] = actor
-        order_id = self._state.get("order_id") or (self._path_params or {}).get("order_id")
+        order_id = self.state.get("order_id") or self.path_params.get("order_id")
         if _is_id(order_id):  # whatever else stands in the path is nobody's order, and may be anything
             named["order_id"] = str(order_id)
         return named
 
+    def _describe(self, span: Span) -> None:
+        route, named = self.template(), self.named()
+        facts: dict[str, str | int] = {"http.response.status_code": self.status}
+        if route != metrics.UNMATCHED:
+            span.update_name(f"{self.method} {route}")
+            facts["http.route"] = route
+        if "order_id" in named:
+            facts[traces.ORDER] = named["order_id"]
+        if self.status >= _SERVER_ERROR:
+            facts["error.type"] = str(self.status)
+        span.set_attributes(facts)
 
-def _log(route: str, status: int, error: BaseException | None, facts: Mapping[str, object]) -> None:
-    if error is not None:
-        log.error("request failed", exc_info=error, **facts)
-    elif route in _QUIET:
-        log.debug("request", **facts)
-    elif status >= _SERVER_ERROR:
-        log.error("request", **facts)
-    else:
-        log.info("request", **facts)
+
+def _answered(scope: Scope, status: int, seconds: float) -> _Answered:
+    included = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
+    return _Answered(
+        logs.moment(),
+        status,
+        seconds,
+        scope["method"],
+        included,
+        scope.get("route"),
+        scope["state"],
+        scope.get("path_params", {}),
+    )
+
+
+def _tell_all(answered: Sequence[_Answered]) -> None:
+    """Of requests that were answered a moment ago, and to which nothing happened."""
+    routes = [each.template() for each in answered]
+    metrics.observe_requests(
+        (each.method, route, each.status, each.seconds) for each, route in zip(answered, routes, strict=True)
+    )
+    speaker = logs.speaker(__name__, "info", "request")
+    for each, route in zip(answered, routes, strict=True):
+        if speaker is None or route in _QUIET:
+            each.log()
+        else:
+            each.say(speaker, route)
+
+
+def _template(route: object) -> str | None:
+    for name in ("path_format", "path"):
+        if isinstance(template := getattr(route, name, None), str):
+            return template
+    return None
 
 
 def _is_id(given: object) -> bool:

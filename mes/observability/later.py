@@ -11,11 +11,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextvars import Context, copy_context
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
-_Call: TypeAlias = Callable[[], object]
+_Work: TypeAlias = Callable[[Sequence[Any]], object]
 
 _PAUSE_S = 0.1  # so much may be lost with a process that is killed
 _AT_ONCE = 64
@@ -37,24 +36,31 @@ class Later(Generic[T]):
     def put(self, one: T) -> None:
         """Have it handed on."""
         self._waiting.append(one)
-        if self._thread is None and not self._has_started():
-            self.flush()
-        if not self._there.is_set():
-            self._there.set()
-        if len(self._waiting) >= self._at_once:
+        waiting = len(self._waiting)
+        if waiting == 1:
+            self._wake()
+        elif waiting >= self._at_once:
             self.flush()
 
     def flush(self) -> None:
         """Hand on what is there."""
         with self._handing_on:
-            if self._waiting:
-                self._hand_on([self._waiting.popleft() for _ in range(len(self._waiting))])
+            taken = list[T]()
+            while self._waiting:  # until there is none: what comes then wakes the thread
+                taken.append(self._waiting.popleft())
+            if taken:
+                self._hand_on(taken)
 
     def _begin_anew(self) -> None:
         """As in a process that was forked: it has no thread, and what waits is its parent's."""
         self._waiting = deque[T]()
         self._there, self._handing_on = threading.Event(), threading.RLock()  # handing on may bring more
         self._thread: threading.Thread | None = None
+
+    def _wake(self) -> None:
+        if self._thread is None and not self._has_started():
+            self.flush()
+        self._there.set()
 
     def _has_started(self) -> bool:
         with self._handing_on:
@@ -75,22 +81,25 @@ class Later(Generic[T]):
             self.flush()
 
 
-def do(call: _Call) -> None:
-    """Call it a moment later, in the context of now; its errors are logged."""
-    _calls.put((copy_context(), call))
+def do(work: Callable[[Sequence[T]], object], of: T) -> None:
+    """Call `work` a moment later, with all that it was asked for until then, in order; its errors are logged."""
+    _asked.put((work, of))
 
 
 def flush() -> None:
     """Call what is still to be called."""
-    _calls.flush()
+    _asked.flush()
 
 
-def _call_all(calls: Sequence[tuple[Context, _Call]]) -> None:
-    for context, call in calls:
+def _do_all(asked: Sequence[tuple[_Work, object]]) -> None:
+    together: dict[_Work, list[object]] = {}
+    for work, one in asked:
+        together.setdefault(work, []).append(one)
+    for work, all_of_it in together.items():
         try:
-            context.run(call)
-        except Exception:  # as in a thread of its own: it must not take what comes after it with it
+            work(all_of_it)
+        except Exception:
             log.exception("what was to be done later failed")
 
 
-_calls = Later[tuple[Context, _Call]]("later", _call_all, _AT_ONCE)
+_asked = Later[tuple[_Work, object]]("later", _do_all, _AT_ONCE)

@@ -5,17 +5,16 @@ import logging
 import logging.handlers
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 import structlog
-from opentelemetry.trace import Span
 from pydantic_core import to_json
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -29,21 +28,22 @@ _TIMESTAMP = "%s.%06dZ"
 _LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 
 
-@dataclass(frozen=True)
-class _Fast:
-    """How lines are said that are said often."""
-
-    process: str
-    has_tap: bool
-
-    def may_say(self, of: Span) -> bool:
-        """Not what is sent elsewhere, too."""
-        return not self.has_tap or (not of.is_recording() and traces.traceparent(of) is not None)
-
-
-_fast: _Fast | None = None
+_process: str | None = None
 _lines = LineWriter()
 _bound: ContextVar[Mapping[str, object]] = ContextVar("mes_bound", default=MappingProxyType({}))
+
+
+class Moment(NamedTuple):
+    """When and within which work something happened: since the epoch, a `traceparent`, the facts that were `bound`."""
+
+    at_s: float
+    traceparent: str | None
+    facts: Mapping[str, object]
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """As lines have them."""
+        return _ids(self.traceparent)
 
 
 class UvicornOptions(TypedDict):
@@ -77,16 +77,16 @@ def configure(process: str, level: str = "INFO", *, tap: Processor | None = None
         level: the least level that is written.
         tap: sees each line's facts as they are written, redacted; for sending them elsewhere.
     """
-    global _fast  # noqa: PLW0603 - a process has one, as it has one root logger
+    global _process  # noqa: PLW0603 - it has one, as it has one root logger
     _install(level, _as_json(process, tap))
-    _fast = _Fast(process, has_tap=tap is not None)
+    _process = process
     _log_what_nobody_caught()
 
 
 def configure_cli(level: str = "WARNING") -> None:
     """Send logs to stderr for a person at a terminal: short lines, coloured where the terminal can."""
-    global _fast  # noqa: PLW0603 - as above
-    _fast = None
+    global _process  # noqa: PLW0603 - as above
+    _process = None
     _install(level, [_plain_exception, redact, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())])
 
 
@@ -111,33 +111,42 @@ def uvicorn_options() -> UvicornOptions:
     return {"log_config": None, "access_log": False}
 
 
-def say(
-    logger: str, level: str, event: str, about: _Said, given: Mapping[str, str], *, at: float, **measured: float
-) -> bool:
-    """Write a line, for what is logged so often that the way of all other lines would show.
+class Speaker:
+    """Writes lines of one kind, which are logged so often that the way of all other lines would show.
 
-    It looks as theirs do, `bound` facts and trace included, and is written a moment later. Gives whether it could: not
-    before `configure`, nor when something else listens to the logs, too.
-
-    Args:
-        logger: name of the logger.
-        level: of the line.
-        event: what happened.
-        about: facts that are ours, of few different values, and cannot hold a secret.
-        given: facts that others chose; these and the `bound` ones are looked through as usual.
-        at: when it happened, in seconds since the epoch.
-        measured: finite numbers.
+    They look as the others do, and are written a moment later, but go nowhere else: they are of work that is not
+    sampled.
     """
-    span = traces.current()
-    if _fast is None or not _fast.may_say(span) or not _is_alone():
-        return False
-    if _logger(logger).isEnabledFor(_LEVELS[level]):
-        said = (("event", event), ("level", level), ("logger", logger), ("process", _fast.process), *about)
+
+    def __init__(self, logger: str, level: str, event: str, process: str) -> None:
+        self._is_heard = logging.getLogger(logger).isEnabledFor(_LEVELS[level])
+        self._said = (("event", event), ("level", level), ("logger", logger), ("process", process))
+
+    def say(self, when: Moment, about: _Said, given: Mapping[str, str], **measured: float) -> None:
+        """Write a line.
+
+        Args:
+            when: it happened.
+            about: facts that are ours, of few different values, and cannot hold a secret.
+            given: facts that others chose; these and those that were `bound` are looked through as usual.
+            measured: finite numbers.
+        """
+        if not self._is_heard:
+            return
         try:
-            _lines.put(_line(at, span, said, {**_bound.get(), **given}, measured))
-        except Exception:  # noqa: BLE001 - whatever it is, the work that is told of is done
-            _logger(__name__).exception("a line could not be made")
-    return True
+            _lines.put(_line(when, self._said + about, {**when.facts, **given}, measured))
+        except Exception:
+            logging.getLogger(__name__).exception("a line could not be made")
+
+
+def moment() -> Moment:
+    """The current one."""
+    return Moment(time.time(), traces.traceparent(), _bound.get())
+
+
+def speaker(logger: str, level: str, event: str) -> Speaker | None:
+    """Who says such lines now: nobody before `configure`, nor when something else listens to the logs, too."""
+    return Speaker(logger, level, event, _process) if _process is not None and _is_alone() else None
 
 
 def flush() -> None:
@@ -237,22 +246,16 @@ def _is_alone() -> bool:
     return len(handlers) == 1 and isinstance(handlers[0], _Stderr)
 
 
-@lru_cache(maxsize=256)
-def _logger(name: str) -> logging.Logger:
-    """The standard library takes a lock to find it."""
-    return logging.getLogger(name)
-
-
-def _line(at: float, span: Span, said: _Said, given: Mapping[str, object], measured: Mapping[str, float]) -> str:
+def _line(when: Moment, said: _Said, given: Mapping[str, object], measured: Mapping[str, float]) -> str:
     """With the ids of the work within which it is said; what others chose is looked through."""
-    trace_id, span_id = traces.ids(span)
-    second = int(at)
-    times = _second(second), int((at - second) * 1_000_000)
-    template = _template(said, tuple(given), tuple(measured))
-    if template is not None and trace_id and are_ids(given.values()):
-        return template % (*given.values(), *measured.values(), trace_id, span_id, *times)
-    told = {**redact(None, "", {**given}), **_trace(span), "timestamp": _TIMESTAMP % times, **measured, **dict(said)}
-    return f"{to_json(told, fallback=str).decode()}\n"
+    second = int(when.at_s)
+    times, told = (_second(second), int((when.at_s - second) * 1_000_000)), when.traceparent
+    template = _template(said, tuple(given), tuple(measured)) if told is not None else None
+    if template is not None and told is not None and are_ids(given.values()):
+        ids = told[traces.TRACE_ID], told[traces.SPAN_ID]
+        return template % (*given.values(), *measured.values(), *ids, *times)
+    line = {**redact(None, "", {**given}), **when.ids, "timestamp": _TIMESTAMP % times, **measured, **dict(said)}
+    return f"{to_json(line, fallback=str).decode()}\n"
 
 
 @lru_cache(maxsize=4096)
@@ -280,12 +283,11 @@ def _second(at: int) -> str:
 
 
 def _add_trace(_logger: WrappedLogger | None, _method: str, event: EventDict) -> EventDict:
-    return {**_trace(traces.current()), **event}
+    return {**_ids(traces.traceparent()), **event}
 
 
-def _trace(span: Span) -> dict[str, str]:
-    trace_id, span_id = traces.ids(span)
-    return {"trace_id": trace_id, "span_id": span_id} if trace_id else {}
+def _ids(told: str | None) -> dict[str, str]:
+    return {"trace_id": told[traces.TRACE_ID], "span_id": told[traces.SPAN_ID]} if told is not None else {}
 
 
 def _named(process: str) -> Processor:

@@ -3,6 +3,7 @@
 import time
 from bisect import bisect_left
 from collections import Counter as Counted
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ _build.labels(version("atelier-mes")).set(1)
 _requests = Counter(
     "mes_http_requests_total", "HTTP requests answered.", ["method", "route", "status"], registry=REGISTRY
 )
-_request_duration = Histogram(
+_request_duration = Times(
     "mes_http_request_duration_seconds",
     "Time from a request's first byte to its answer's last.",
     ["method", "route"],
@@ -207,15 +208,22 @@ class JobRun:
     outcome: JobOutcome = JobOutcome.SUCCEEDED
 
 
-def observe_request(method: str, route: str, status: int, seconds: float) -> None:
-    """Count an answered request; `route` is the path's template, never the path, which would be a series each."""
-    count, duration = _request_series(method if method in _METHODS else "OTHER", route, status)
-    count.inc()
-    duration.observe(seconds)
+def observe_requests(answered: Iterable[tuple[str, str, int, float]]) -> None:
+    """Count answered requests: for each its method, route, status and seconds.
+
+    The route is the path's template, never the path, which would be a series each.
+    """
+    seconds = defaultdict[tuple[str, str, int], list[float]](list)
+    for method, route, status, took_s in answered:
+        seconds[method if method in _METHODS else "OTHER", route, status].append(took_s)
+    for request, all_seconds in seconds.items():
+        count, duration = _request_series(*request)
+        count.inc(len(all_seconds))
+        duration.observe_all(all_seconds)
 
 
 @lru_cache(maxsize=4096)
-def _request_series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+def _request_series(method: str, route: str, status: int) -> tuple[Counter, Times]:
     """Found once: the library's own way to them takes longer than the counting."""
     return _requests.labels(method, route, str(status)), _request_duration.labels(method, route)
 
@@ -254,7 +262,15 @@ def observe_job(task: str, outcome: JobOutcome, seconds: float) -> None:
 def observe_placed(source: str, orders: int) -> None:
     """Count orders that a caller has placed."""
     if orders:
-        later.do(lambda: _placed.labels(source).inc(orders))
+        later.do(_count_placed, (source, orders))
+
+
+def _count_placed(placed: Sequence[tuple[str, int]]) -> None:
+    numbers = Counted[str]()
+    for source, orders in placed:
+        numbers[source] += orders
+    for source, orders in numbers.items():
+        _placed.labels(source).inc(orders)
 
 
 def observe_model(*, known: bool) -> None:

@@ -44,6 +44,9 @@ from mes.errors import MesError
 from mes.observability.redaction import redact_text
 
 HEADER = "traceparent"
+TRACE_ID, SPAN_ID = slice(3, 35), slice(36, 52)
+"""Where a `traceparent` has its ids."""
+
 ORDER, VERSION = "mes.order.id", "mes.order.version"
 """Attributes of spans that are about one order."""
 
@@ -59,8 +62,8 @@ _LONGEST_SQL = 2_000
 _BURST_S = 10.0
 _SERVER_ERROR = 500
 _NS = 1_000_000_000
+_NEARLY = 0.9  # slow: a span ends a moment after its work was timed
 _SCOPE = InstrumentationScope("mes")
-_TRACE_ID, _SPAN_ID = slice(3, 35), slice(36, 52)  # of a traceparent
 _ODD_DIGITS = frozenset("13579bdf")
 _UNRECORDED = nullcontext()
 _current: ContextVar[Span] = ContextVar("mes_span", default=INVALID_SPAN)
@@ -121,6 +124,11 @@ def send_nothing() -> None:
     """Record nothing from now on, as at the beginning; work has ids all the same, for logs and events."""
     global _sending  # noqa: PLW0603 - as above
     _sending = None
+
+
+def may_be_sent(span: Span, seconds: float) -> bool:
+    """Whether a span of work that took so long, and did not fail, may go anywhere, so that it should be described."""
+    return span.is_recording() or (_sending is not None and seconds * _NS >= _NEARLY * _sending.slow_ns)
 
 
 def records() -> bool:
@@ -204,7 +212,8 @@ class _Work(Span):
         if sending is not None and self._is_sampled(sending):
             return self._record(sending)
         drawn = f"{getrandbits(192):048x}"
-        trace_id = drawn[16:] if self._parent is INVALID_SPAN else ids(self._parent)[0]
+        above = None if self._parent is INVALID_SPAN else traceparent(self._parent)
+        trace_id = drawn[16:] if above is None else above[TRACE_ID]
         self.traceparent = f"00-{trace_id}-{drawn[:16]}-00"
         self._token = _current.set(self)
         return self
@@ -291,8 +300,7 @@ class _Work(Span):
         self._causes = [*self._causes, *causes]
 
     def _ids(self) -> tuple[int, int]:
-        trace_id, span_id = ids(self)
-        return int(trace_id, 16), int(span_id, 16)
+        return int(self.traceparent[TRACE_ID], 16), int(self.traceparent[SPAN_ID], 16)
 
     def _given_parent(self, told: str) -> Span:
         """A single cause is the parent of work that has none."""
@@ -340,12 +348,6 @@ class _Work(Span):
 def current() -> Span:
     """The span of the current work; an invalid one outside of any."""
     return _current.get()
-
-
-def ids(of: Span) -> tuple[str, str]:
-    """A span's ids as they are told, hexadecimal: trace, span; both empty for none."""
-    told = traceparent(of)
-    return (told[_TRACE_ID], told[_SPAN_ID]) if told is not None else ("", "")
 
 
 def query(sql: str | bytes) -> AbstractContextManager[None]:

@@ -38,7 +38,7 @@ def test_a_line_that_cannot_be_made_takes_no_other_with_it(capsys: pytest.Captur
 
     logs.configure("api")
     for fact in ("before", Broken(), "after"):
-        assert logs.say("requests", "info", "request", (), {"fact": fact}, at=0.0)  # type: ignore[dict-item]  # what if
+        speaker().say(logs.moment(), (), {"fact": fact})  # type: ignore[dict-item]  # what if
     logs.flush()
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert sorted((line["event"], line.get("fact", "")) for line in said if "exception" not in line) == [
@@ -105,8 +105,9 @@ def test_no_line_is_written_within_another_however_slowly_they_are_read() -> Non
                 log.warning("w" * 500)
         thread = threading.Thread(target=warn)
         thread.start()
+        said = logs.speaker("requests", "info", "s" * 500)
         for number in range(3_000):
-            logs.say("requests", "info", "s" * 500, (), {}, at=0.0, number=number)
+            said.say(logs.moment(), (), {}, number=number)
         thread.join()
     """
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -123,7 +124,7 @@ def test_no_line_is_written_within_another_however_slowly_they_are_read() -> Non
 def test_facts_that_are_said_are_looked_through(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("api")
     with logs.bound(api_key="hunter22", customer="Rosalind Franklin", engine=object):
-        assert logs.say("requests", "info", "request", (("status", 200),), {"actor": "anna@mail.example"}, at=0.0)
+        speaker().say(logs.moment(), (("status", 200),), {"actor": "anna@mail.example"})
     logs.flush()
     written = capsys.readouterr().err
     assert json.loads(written)["status"] == 200
@@ -147,15 +148,22 @@ def test_what_is_said_is_what_is_logged(
     logs.configure("api")
     work = traces.span("work") if is_traced else nullcontext(INVALID_SPAN)
     with work as span, logs.bound(request_id="r-1", rate="5%"):
-        assert logs.say(
-            "requests", "info", "100 % done", (("route", "/v1/{id}%s"), ("status", 200)), given, at=1.25, took=1.5
+        speaker("100 % done").say(
+            logs.moment()._replace(at_s=1.25), (("route", "/v1/{id}%s"), ("status", 200)), given, took=1.5
         )
     logs.flush()
     (line,) = map(json.loads, capsys.readouterr().err.splitlines())
     assert line.pop("timestamp") == "1970-01-01T00:00:01.250000Z"
     ours = {"level": "info", "logger": "requests", "process": "api", "event": "100 % done", "route": "/v1/{id}%s"}
-    ids = dict(zip(("trace_id", "span_id"), traces.ids(span), strict=True)) if is_traced else {}
+    _, trace_id, span_id, _ = (traces.traceparent(span) or "---").split("-")
+    ids = {"trace_id": trace_id, "span_id": span_id} if is_traced else {}
     assert line == {"request_id": "r-1", "rate": "5%", **given, **ours, "status": 200, "took": 1.5, **ids}
+
+
+def speaker(event: str = "request") -> logs.Speaker:
+    found = logs.speaker("requests", "info", event)
+    assert found is not None
+    return found
 
 
 def test_where_no_thread_can_be_started_lines_are_written_at_once(
