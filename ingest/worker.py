@@ -1,7 +1,6 @@
 """Runs the background work of its roles until it is told to stop: `python -m ingest.worker --roles refresh,pricing`."""
 
 import argparse
-import gc
 import logging
 import os
 import signal
@@ -35,6 +34,7 @@ from mes.events.webhooks.sending import Sender
 from mes.observability import health, pipeline_gauges, surroundings, telemetry
 from mes.observability.database_gauges import DatabaseGauges
 from mes.observability.health import Heartbeat, Readiness
+from mes.runtime import garbage
 
 log = structlog.get_logger(__name__)
 
@@ -89,8 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         readyz=Readiness(settings.database_url),
         gauges=_gauges(settings, settings.database_url),
     )
-    gc.collect()
-    gc.freeze()  # what is loaded by now stays: looking through it again and again stops all roles for 75 ms
+    garbage.search_rarely()
     threads = [_start(role, stopping, heartbeat) for role in roles]
     while not stopping.wait(_LOOK_S):
         pass  # a signal that comes just after SIGCONT goes to another thread, and does not wake this one

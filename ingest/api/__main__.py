@@ -1,7 +1,6 @@
 """Serves the API until it is told to stop: `python -m ingest.api --port 8000`."""
 
 import argparse
-import gc
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ import uvicorn
 
 from mes import config
 from mes.observability import logs, surroundings, telemetry
+from mes.runtime import garbage
 
 _KEEP_ALIVE_S = 75  # longer than proxies keep theirs, so that none sends into a connection that we just closed
 _GRACE_S = 5  # the supervisor kills after six
@@ -32,8 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # uvicorn, once it has stopped, raises the signal again: that would end us before the last logs are sent
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     api = app.create(settings)
-    gc.collect()
-    gc.freeze()  # what is loaded by now stays: looking through it again and again would stop calls for milliseconds
+    garbage.search_rarely()
     uvicorn.run(
         api,
         host=chosen.host,

@@ -1,7 +1,8 @@
-"""Does small work a moment later, much of it at once.
+"""Does small work a moment later, much of it at once, in a thread of its own.
 
 What is done once after each request finds nothing that it needs in the processor's caches, and takes several times as
-long as when it is done for many requests in a row.
+long as when it is done for many requests in a row; and a thread that lets go of the interpreter, as by writing, gets it
+back only when a busy one lets go of it.
 """
 
 import atexit
@@ -11,50 +12,43 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
 _Work: TypeAlias = Callable[[Sequence[Any]], object]
 
 _PAUSE_S = 0.1  # so much may be lost with a process that is killed
-_AT_ONCE = 64
+_MOST = 10_000
 log = logging.getLogger(__name__)
 
 
-class Later(Generic[T]):
-    """Takes things from any thread, and hands them on together, in order: those of a moment, or so many at once.
+class _Later:
+    """What is still to be done."""
 
-    A thread of its own does so, or whoever brings the last of so many.
-    """
+    def __init__(self) -> None:
+        self.begin_anew()
 
-    def __init__(self, name: str, hand_on: Callable[[Sequence[T]], None], at_once: int) -> None:
-        self._name, self._hand_on, self._at_once = name, hand_on, at_once
-        self._begin_anew()
-        atexit.register(self.flush)
-        os.register_at_fork(after_in_child=self._begin_anew)
-
-    def put(self, one: T) -> None:
-        """Have it handed on."""
-        self._waiting.append(one)
-        waiting = len(self._waiting)
-        if waiting == 1:
+    def put(self, work: _Work, of: object) -> None:
+        self._asked.append((work, of))
+        number = len(self._asked)
+        if number == 1:
             self._wake()
-        elif waiting >= self._at_once:
+        elif number > _MOST:  # the thread must be stuck, as in a write that nobody reads: then wait for it
             self.flush()
 
-    def flush(self) -> None:
-        """Hand on what is there."""
-        with self._handing_on:
-            taken = list[T]()
-            while self._waiting:  # until there is none: what comes then wakes the thread
-                taken.append(self._waiting.popleft())
-            if taken:
-                self._hand_on(taken)
+    def flush(self, within_s: float = -1) -> None:
+        if not self._doing.acquire(timeout=within_s):
+            return
+        try:
+            while self._asked:  # until there is none: what comes then wakes the thread; what is done may ask for more
+                _do([self._asked.popleft() for _ in range(len(self._asked))])
+        finally:
+            self._doing.release()
 
-    def _begin_anew(self) -> None:
-        """As in a process that was forked: it has no thread, and what waits is its parent's."""
-        self._waiting = deque[T]()
-        self._there, self._handing_on = threading.Event(), threading.RLock()  # handing on may bring more
+    def begin_anew(self) -> None:
+        """As in a process that was forked: it has no thread, and what was asked is its parent's."""
+        self._asked = deque[tuple[_Work, object]]()
+        self._there, self._doing = threading.Event(), threading.RLock()
         self._thread: threading.Thread | None = None
 
     def _wake(self) -> None:
@@ -63,9 +57,9 @@ class Later(Generic[T]):
         self._there.set()
 
     def _has_started(self) -> bool:
-        with self._handing_on:
+        with self._doing:
             if self._thread is None:
-                thread = threading.Thread(target=self._hand_on_all, name=self._name, daemon=True)
+                thread = threading.Thread(target=self._do_all, name="later", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError:  # no more threads
@@ -73,7 +67,7 @@ class Later(Generic[T]):
                 self._thread = thread
             return True
 
-    def _hand_on_all(self) -> None:
+    def _do_all(self) -> None:
         while True:
             self._there.wait()
             time.sleep(_PAUSE_S)
@@ -83,15 +77,15 @@ class Later(Generic[T]):
 
 def do(work: Callable[[Sequence[T]], object], of: T) -> None:
     """Call `work` a moment later, with all that it was asked for until then, in order; its errors are logged."""
-    _asked.put((work, of))
+    _later.put(work, of)
 
 
-def flush() -> None:
-    """Call what is still to be called."""
-    _asked.flush()
+def flush(within_s: float = -1) -> None:
+    """Do what is still to be done; if another thread is at it, wait for it, so long at most if that is said."""
+    _later.flush(within_s)
 
 
-def _do_all(asked: Sequence[tuple[_Work, object]]) -> None:
+def _do(asked: Sequence[tuple[_Work, object]]) -> None:
     together: dict[_Work, list[object]] = {}
     for work, one in asked:
         together.setdefault(work, []).append(one)
@@ -102,4 +96,6 @@ def _do_all(asked: Sequence[tuple[_Work, object]]) -> None:
             log.exception("what was to be done later failed")
 
 
-_asked = Later[tuple[_Work, object]]("later", _do_all, _AT_ONCE)
+_later = _Later()
+atexit.register(_later.flush)
+os.register_at_fork(after_in_child=_later.begin_anew)

@@ -2,28 +2,23 @@
 
 import os
 import select
+import stat
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from mes.observability.later import Later
+from mes.observability import later
 
-_MOST = 10_000
+_MOST_BYTES = 1_000_000
 
 
 class LineWriter:
-    """Takes lines from any thread.
-
-    Each write lets go of the interpreter, which an event loop among busy threads gets back only after milliseconds:
-    so it should not write once per request.
-    """
+    """Takes lines from any thread."""
 
     def __init__(self) -> None:
         self._begin_anew()
         os.register_at_fork(after_in_child=self._begin_anew)
-        # when so many wait, stderr must be stuck: whoever brings more waits for it, as for any line
-        self._later = Later[str]("log-lines", self._write_all, _MOST)
 
     def write(self, text: str) -> None:
         """Write a line at once, and never within another."""
@@ -32,28 +27,32 @@ class LineWriter:
             sys.stderr.flush()
 
     def put(self, text: str) -> None:
-        """Have a line written, with its end."""
-        self._later.put(text)
-
-    def flush(self) -> None:
-        """Write what is there."""
-        self._later.flush()
+        """Have a line written, with its end, by what does things `later`."""
+        later.do(self._write_all, text)
 
     def _begin_anew(self) -> None:
         self._writing = threading.RLock()  # a signal's handler may log, too
 
     def _write_all(self, texts: Sequence[str]) -> None:
         with suppress(Exception):  # closed or full, by whatever stands in its place: that must not stop the work
-            for piece in _pieces(texts):
+            for piece in _pieces(texts, _most_bytes()):
                 self.write(piece)
 
 
-def _pieces(texts: Iterable[str]) -> Iterator[str]:
-    """Lines together, as many as a pipe takes all or none of."""
+def _most_bytes() -> int:
+    """That go to stderr as a whole: other processes may have the same pipe."""
+    with suppress(OSError, ValueError):  # what stands in its place has no file
+        if not stat.S_ISFIFO(os.fstat(sys.stderr.fileno()).st_mode):
+            return _MOST_BYTES
+    return select.PIPE_BUF
+
+
+def _pieces(texts: Iterable[str], most_bytes: int) -> Iterator[str]:
+    """Lines together."""
     piece, size = list[str](), 0
     for text in texts:
         length = len(text) if text.isascii() else len(text.encode(errors="backslashreplace"))
-        if piece and size + length > select.PIPE_BUF:
+        if piece and size + length > most_bytes:
             yield "".join(piece)
             piece, size = [], 0
         piece.append(text)

@@ -1,6 +1,5 @@
 """Makes every process log alike: one JSON object per line on stderr, whoever speaks, and never a secret."""
 
-import atexit
 import logging
 import logging.handlers
 import sys
@@ -150,12 +149,8 @@ def speaker(logger: str, level: str, event: str) -> Speaker | None:
 
 
 def flush() -> None:
-    """Say what is still to be said, and write it."""
+    """Say what is still to be said."""
     later.flush()
-    _lines.flush()
-
-
-atexit.register(flush)
 
 
 class bound:  # noqa: N801 - is used like a function, as the standard library's own context managers

@@ -40,11 +40,14 @@ _SIZES, _LARGEST = ((10_000, "under_10k"), (100_000, "under_100k"), (1_000_000, 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # of the library
 
 
+_PATIENCE_S = 1.0  # whatever keeps those who count from it, such as a terminal that takes no more lines
+
+
 class _Registry(CollectorRegistry):
     """Counts what is still to be counted before it tells."""
 
     def collect(self) -> Iterator[Metric]:
-        later.flush()
+        later.flush(_PATIENCE_S)
         yield from super().collect()
 
 

@@ -2,11 +2,12 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
-import threading
 import time
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 from opentelemetry.trace import INVALID_SPAN
@@ -166,12 +167,40 @@ def speaker(event: str = "request") -> logs.Speaker:
     return found
 
 
-def test_where_no_thread_can_be_started_lines_are_written_at_once(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+def test_where_no_thread_can_be_started_lines_are_written_at_once() -> None:
+    program = """if True:
+        import os, threading
+        from mes.observability.line_writer import LineWriter
+        def refuse(thread):
+            raise RuntimeError("can't start new thread")
+        threading.Thread.start = refuse
+        LineWriter().put("line\\n")
+        os._exit(0)
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr == "line\n"
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    LineWriter().put("line\n")
-    assert capsys.readouterr().err == "line\n"
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_pipe_gets_whole_lines_and_a_file_all_of_them_together(tmp_path: Path, *, whole: bool) -> None:
+    program = f"""if True:
+        import os, sys
+        from mes.observability import later
+        from mes.observability.line_writer import LineWriter
+        writes, lines = [], LineWriter()
+        for number in range({LINES}):
+            lines.put(f"line {{number}} of many\\n")
+        write = lines.write
+        lines.write = lambda text: (writes.append(text), write(text))
+        later.flush()
+        print(len(writes), max(map(len, writes)), all(text.endswith("\\n") for text in writes))
+    """
+    with (tmp_path / "stderr").open("w") as file:
+        stderr = file if whole else subprocess.PIPE
+        done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=stderr, check=False)
+    number, longest, ends = done.stdout.decode().split()
+    assert ends == "True"
+    assert (int(number) == 1) == whole
+    assert whole or int(longest) <= select.PIPE_BUF
+    written = (tmp_path / "stderr").read_bytes() if whole else done.stderr
+    assert written.decode().splitlines() == [f"line {each} of many" for each in range(LINES)]
