@@ -7,7 +7,7 @@ clients are stopped: a shared machine is a tenth faster or slower from one ten s
 same of it so, and each does its own later work (lists, log lines, what goes to the collector) in its own time.
 
 A process is faster or slower for its whole life by what lies where in memory, by as much as is to be measured: so each
-round has new processes, and the two workshops change places.
+round has new processes, and the two workshops change places; `overhead_error` is the standard error of the mean.
 
 Time passes while a program is stopped, too, so what goes by the clock would be told twice as often as in life: scrapes,
 traces and calls to the collector are halved for that.
@@ -45,7 +45,7 @@ from mes.runtime.embedded import database
 from mes.runtime.location import Database
 
 _TURN_S, _RUN_IN_S = 0.5, 6.0
-_SENT_EACH = {"OTEL_BSP_SCHEDULE_DELAY": "10000", "OTEL_BLRP_SCHEDULE_DELAY": "10000"}
+_SENT_EACH = {"OTEL_BSP_SCHEDULE_DELAY": "20000", "OTEL_BLRP_SCHEDULE_DELAY": "20000"}
 _SCRAPE_S = 20.0  # twice what `deploy/prometheus/prometheus.yml` has: half of the time is the other's
 _LONG_S = 24 * 3600.0
 
@@ -159,6 +159,7 @@ def _figures(rounds: Sequence[_Round], seconds: float) -> dict[str, object]:
     return {
         "overhead": statistics.median(overheads),
         "overhead_mean": statistics.mean(overheads),
+        "overhead_error": statistics.stdev(overheads) / len(overheads) ** 0.5 if len(overheads) > 1 else 0.0,
         "overhead_quarters": f"{quarters[0]:.3f} {quarters[2]:.3f}",
         "rounds": len(rounds),
         **_medians("", [each.told for each in rounds], seconds),

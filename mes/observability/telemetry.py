@@ -17,7 +17,7 @@ from mes.observability import log_export, logs, traces
 
 _TIMEOUT_S = 5.0  # of one call to the collector
 # a call takes some ten milliseconds, whatever it brings
-_DELAY_MS = 5_000.0
+_DELAY_MS = 10_000.0
 
 _sending: list[LoggerProvider | TracerProvider] = []
 

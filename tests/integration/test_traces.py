@@ -37,6 +37,7 @@ from tests.senders import event
 from tests.web_server import Receiver, receiving
 
 LIMIT_S = 40.0
+SENT_AT_ONCE = {"OTEL_BSP_SCHEDULE_DELAY": "1000", "OTEL_BLRP_SCHEDULE_DELAY": "1000"}
 CALLERS_TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{CALLERS_TRACE}-b7ad6b7169203331-01"
 SECRETS = ("Rosalind Seeded-Franklin", "rosalind@seeded.example", "MARRY ME SEEDED")
@@ -65,7 +66,12 @@ def system(marts_engine: Engine, tmp_path: Path) -> Iterator[Traced]:
     with ExitStack() as stack:
         collector, receiver = stack.enter_context(collecting()), stack.enter_context(receiving())
         bus = stack.enter_context(running_bus(tmp_path / "bus"))
-        told = {"MES_OTLP_ENDPOINT": collector.url, "MES_NATS_URL": bus.url, "MES_WEBHOOK_LOOPBACK": "true"}
+        told = {
+            "MES_OTLP_ENDPOINT": collector.url,
+            "MES_NATS_URL": bus.url,
+            "MES_WEBHOOK_LOOPBACK": "true",
+            **SENT_AT_ONCE,
+        }
         api = stack.enter_context(running(["-m", "ingest.api", "--port", "{port}"], url, tmp_path / "api", **told))
         worker = ["-m", "ingest.worker", "--roles", ROLES]
         stack.enter_context(running(worker, url, tmp_path / "worker", MES_WORKER_PORT="{port}", **told))
@@ -142,7 +148,7 @@ def test_what_fails_is_there_though_nothing_is_sampled(marts_engine: Engine, tmp
         key = keys.create(conn, SHOP.key_name, Scope.SHOP, source=SHOP.name).key
     headers = {"authorization": f"Bearer {key}"}
     with collecting() as collector:
-        told = {"MES_OTLP_ENDPOINT": collector.url, "MES_TRACES_PER_S": "0"}
+        told = {"MES_OTLP_ENDPOINT": collector.url, "MES_TRACES_PER_S": "0", **SENT_AT_ONCE}
         with (
             running(["-m", "ingest.api", "--port", "{port}"], url, tmp_path / "api", **told) as api,
             httpx.Client(base_url=api.url, headers=headers, timeout=30, trust_env=False) as client,
