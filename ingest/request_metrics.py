@@ -58,19 +58,10 @@ class RequestMetrics:
             try:
                 await self._app(scope, receive, answer)
             except BaseException as error:  # cancelled, too
-                answered = _answered(scope, _SERVER_ERROR, time.perf_counter() - began)
-                span.set_status(StatusCode.ERROR)
-                answered.tell_at_once(span, error)
+                _answered(scope, _SERVER_ERROR, time.perf_counter() - began).tell(span, error)
                 raise
             else:
-                answered = _answered(scope, answer.status, time.perf_counter() - began)
-                if answer.status >= _SERVER_ERROR:
-                    span.set_status(StatusCode.ERROR)
-                    answered.tell_at_once(span)
-                elif traces.may_be_sent(span, answered.seconds):
-                    answered.tell_at_once(span)
-                else:
-                    later.do(_tell_all, answered)
+                _answered(scope, answer.status, time.perf_counter() - began).tell(span)
             finally:
                 metrics.request_ends(answer)
 
@@ -118,8 +109,13 @@ class _Answered(NamedTuple):
     state: Mapping[str, object]
     path_params: Mapping[str, object]
 
-    def tell_at_once(self, span: Span, error: BaseException | None = None) -> None:
-        """Within the span: what matters most, which is failures and what is traced."""
+    def tell(self, span: Span, error: BaseException | None = None) -> None:
+        """Within the span: what failed, is slow or traced at once, all others a moment later."""
+        if self.status >= _SERVER_ERROR:
+            span.set_status(StatusCode.ERROR)
+        elif not traces.may_be_sent(span, self.seconds):
+            later.do(_tell_all, self)
+            return
         traces.describe(span, self._describe)
         metrics.observe_requests([(self.method, self.template(), self.status, self.seconds)])
         self.log(error)
