@@ -30,17 +30,16 @@ class _Later:
 
     def put(self, work: _Work, of: object) -> None:
         self._asked.append((work, of))
-        number = len(self._asked)
-        if number == 1:
+        if not self._there.is_set():  # else the thread is still to look
             self._wake()
-        elif number > _MOST:  # the thread must be stuck, as in a write that nobody reads: then wait for it
+        elif len(self._asked) > _MOST:  # it must be stuck, as in a write that nobody reads: then wait for it
             self.flush()
 
     def flush(self, within_s: float = -1) -> None:
         if not self._doing.acquire(timeout=within_s):
             return
         try:
-            while self._asked:  # until there is none: what comes then wakes the thread; what is done may ask for more
+            while self._asked:  # what is done may ask for more
                 _do([self._asked.popleft() for _ in range(len(self._asked))])
         finally:
             self._doing.release()
@@ -54,7 +53,8 @@ class _Later:
     def _wake(self) -> None:
         if self._thread is None and not self._has_started():
             self.flush()
-        self._there.set()
+        else:
+            self._there.set()
 
     def _has_started(self) -> bool:
         with self._doing:
