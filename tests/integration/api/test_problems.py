@@ -210,7 +210,7 @@ def test_a_connection_that_breaks_under_an_order_leaves_none_of_it(shop: httpx.C
 
 def test_connections_that_were_closed_meanwhile_are_opened_anew(shop: httpx.Client, api: Api) -> None:
     api.change("""
-        select pg_terminate_backend(pid) from pg_stat_activity
+        select pg_terminate_backend(pid, 5000) from pg_stat_activity
         where application_name = 'mes-api' and datname = current_database()
     """)
     assert shop.get("/v1/orders").status_code == 200
