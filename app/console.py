@@ -5,12 +5,12 @@ from pathlib import Path
 import streamlit as st
 
 from app import header, routes
-from app.trouble import explained
+from app.trouble import explained_page
 
 IMAGES = Path(__file__).parent / "images"
 
 
-@explained
+@explained_page
 def main() -> None:
     """The page, for whoever is signed in."""
     page = st.navigation(routes.pages(), position="top")

@@ -17,19 +17,29 @@ log = structlog.get_logger(__name__)
 Parameters = ParamSpec("Parameters")
 
 
-def explained(show: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """Guard a page, or a part of one that runs by itself: it is drawn for people who are signed in at this moment.
+def explained_page(show: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Guard a page: it is drawn for people who are signed in at this moment.
 
     Our own errors are shown in words; others go to the log and to Streamlit's message.
     """
+    return _guarded(show, _signed_out)
 
+
+def explained(show: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Guard a part of a page that runs by itself, as the page; for whoever is signed out, all of the page goes."""
+    return _guarded(show, lambda _error: st.rerun(scope="app"))
+
+
+def _guarded(
+    show: Callable[Parameters, None], sign_out: Callable[[sign_in.NotSignedIn], None]
+) -> Callable[Parameters, None]:
     @wraps(show)
     def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         try:
             with identity.required():
                 show(*args, **kwargs)
         except sign_in.NotSignedIn as error:
-            _signed_out(error)
+            sign_out(error)
         except MesError as error:
             log.warning("page not shown", code=error.code, error=str(error))
             st.error(error.message, icon=":material/error:")

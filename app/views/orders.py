@@ -24,9 +24,12 @@ from app.queries import (
 from app.sign_in import Permission, Role
 from app.trouble import explained
 from app.views import order, order_questions, order_rows
+from mes.clock import utc_now
+from mes.errors import MesError
 
 _SCOPE, _LATE, _HELD, _SEARCH, _NUMBER, _TABLE = "scope", "late_only", "on_hold", "search", "number", "table_number"
 _PLACE, _SHOWN, _OPENED = "place", "shown_orders", "opened_at"
+_SIGHT, _DRAWN, _BY_ITSELF, _NO_JOB = "sight", "just_drawn", "drawn_by_itself", "no_job"
 _MOST_WORDS = 6
 _MOST_CHARACTERS = 100
 
@@ -66,6 +69,31 @@ class _Place:
         return replace(self, turn=Turning.START, key=first)
 
 
+@dataclass(frozen=True)
+class _Sight:
+    """What the list shows that changes without whoever looks at it."""
+
+    counts: OrderCounts
+    page: Page
+    no_orders: bool
+    newer: int
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _NoJob:
+    """Why there is no next job; it stays when the list is drawn again by itself."""
+
+    message: str
+    failed: bool = False
+
+    def show(self) -> None:
+        if self.failed:
+            st.error(self.message, icon=":material/error:")
+        else:
+            st.info(self.message, icon=":material/free_breakfast:")
+
+
 def render() -> None:
     """The list, or the page of the order that the address names (`/?order=<id>`, for any system that knows an id)."""
     asked = routes.order_in_address()
@@ -78,22 +106,33 @@ def render() -> None:
         asked_for_job = identity.signed_in().may(Permission.WORK) and st.button(
             "Next job", type="primary", icon=":material/play_arrow:", key="next-job"
         )
+    if not st.session_state.pop(_BY_ITSELF, False):
+        _begin_anew()
     if asked_for_job:
         _next_job()
-    place = st.session_state.get(_PLACE)
-    if place is not None and place.number == 1:  # whoever comes back to the first page finds what is first now
-        st.session_state[_PLACE] = _Place(place.chosen)
+    if (no_job := st.session_state[_NO_JOB]) is not None:
+        no_job.show()
+    st.session_state[_DRAWN] = True
+    _watch()
     _list()
 
 
+def _begin_anew() -> None:
+    """Whoever comes back to the first page finds what is first now."""
+    st.session_state[_NO_JOB] = None
+    place = st.session_state.get(_PLACE)
+    if place is not None and place.number == 1:
+        st.session_state[_PLACE] = _Place(place.chosen)
+
+
 def _next_job() -> None:
-    """Claim what is next and open its page, or say why there is nothing."""
+    """Claim what is next and open its page, or have it said why there is nothing."""
     outcome = actions.next_job()
     if outcome is None:
         waiting = queries.waiting(identity.signed_in().user_name)
-        st.info(words.nothing_to_do(waiting), icon=":material/free_breakfast:")
+        st.session_state[_NO_JOB] = _NoJob(words.nothing_to_do(waiting))
     elif outcome.order_id is None:
-        st.error(outcome.message, icon=":material/error:")
+        st.session_state[_NO_JOB] = _NoJob(outcome.message, failed=True)
     else:
         order_questions.remember(outcome)
         routes.open_order(outcome.order_id)
@@ -101,30 +140,64 @@ def _next_job() -> None:
 
 @st.fragment(run_every="1s")  # an order is on its operator's screen within two seconds of being placed
 @explained
+def _watch() -> None:
+    """Draw the page again when it would show anything else; while it would not, a few small queries are all.
+
+    Drawn each second, it kept a click that fell into that waiting, and busy the browser of whoever only had it open.
+    """
+    if st.session_state.pop(_DRAWN, False):
+        return
+    seen = st.session_state.get(_SIGHT)
+    try:
+        changed = _look(_counts(), st.session_state.get(_PLACE) or _Place(Filter()))[1] != seen
+    except MesError:
+        if seen is None:  # the list says so already
+            return
+        raise
+    if changed:
+        st.session_state[_BY_ITSELF] = True
+        st.rerun(scope="app")
+
+
+@st.fragment
+@explained
 def _list() -> None:
-    counts = queries.order_counts(identity.signed_in().user_name)
+    st.session_state[_SIGHT] = None  # until it is drawn
+    counts = _counts()
     chosen = _filters(counts)
     place = st.session_state.get(_PLACE)
     if place is None or place.chosen != chosen:
         place = _Place(chosen)
-    page, no_orders = queries.orders(chosen, place.turn, place.key)
     turned = place.turn is not Turning.START or place.key is None
-    place = place.shown(page)
+    place, sight = _look(counts, place)
     st.session_state[_PLACE] = place
     if turned:
         _forget_clicks()
-    if no_orders:
+    if sight.no_orders:
         _no_orders()
-    elif not page.rows:
+    elif not sight.page.rows:
         _no_match(chosen)
     else:
-        _pager(place, page)
-        _table(page.rows, chosen)
+        _pager(place, sight)
+        _table(sight.page.rows, chosen)
     if (opened_at := st.session_state[_OPENED]) is not None:
         st.session_state[_OPENED] = None
         queries.rows_are_there(opened_at)
-    if page.too_many:
+    if sight.page.too_many:
         st.caption("More customers or numbers match than are shown here: add a word, or more of the number.")
+    st.session_state[_SIGHT] = sight
+
+
+def _counts() -> OrderCounts:
+    return queries.order_counts(identity.signed_in().user_name)
+
+
+def _look(counts: OrderCounts, place: _Place) -> tuple[_Place, _Sight]:
+    """Read what stands at a place."""
+    page, no_orders = queries.orders(place.chosen, place.turn, place.key)
+    place, now = place.shown(page), utc_now()
+    newer = queries.newer_orders(place.chosen, place.top) if place.top is not None else 0
+    return place, _Sight(counts, page, no_orders, newer, [words.why(row, now) for row in page.rows])
 
 
 def _filters(counts: OrderCounts) -> Filter:
@@ -226,11 +299,11 @@ def _jump() -> None:
             routes.open_order(same.order_id)
 
 
-def _pager(place: _Place, page: Page) -> None:
-    first, last = page.rows[0], page.rows[-1]
+def _pager(place: _Place, sight: _Sight) -> None:
+    first, last = sight.page.rows[0], sight.page.rows[-1]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"{_sorted_by(place.chosen)} \N{MIDDLE DOT} page {place.number}", width="stretch")
-        _newer(place)
+        _newer(place, sight.newer)
         st.button(
             "Previous",
             icon=":material/chevron_left:",
@@ -245,15 +318,14 @@ def _pager(place: _Place, page: Page) -> None:
             icon=":material/chevron_right:",
             icon_position="right",
             key="next",
-            disabled=not page.has_next,
+            disabled=not sight.page.has_next,
             on_click=_turn,
             args=(following,),
         )
 
 
-def _newer(place: _Place) -> None:
+def _newer(place: _Place, newer: int) -> None:
     """Say how many orders came ahead of the list since it was opened; the page does not jump under the pointer."""
-    newer = queries.newer_orders(place.chosen, place.top) if place.top is not None else 0
     if newer:
         st.button(
             f"{newer} newer" if newer < queries.MOST_NEWER else f"{newer} newer or more",
