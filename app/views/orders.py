@@ -74,10 +74,12 @@ class _Sight:
     """What the list shows that changes without whoever looks at it."""
 
     counts: OrderCounts
-    page: Page
-    no_orders: bool
-    newer: int
+    rows: Sequence[ListedOrder]
     reasons: Sequence[str]
+    has_next: bool
+    newer: int
+    too_many: bool
+    no_orders: bool
 
 
 @dataclass(frozen=True)
@@ -175,15 +177,15 @@ def _list() -> None:
         _forget_clicks()
     if sight.no_orders:
         _no_orders()
-    elif not sight.page.rows:
+    elif not sight.rows:
         _no_match(chosen)
     else:
         _pager(place, sight)
-        _table(sight.page.rows, chosen)
+        _table(sight.rows, chosen)
     if (opened_at := st.session_state[_OPENED]) is not None:
         st.session_state[_OPENED] = None
         queries.rows_are_there(opened_at)
-    if sight.page.too_many:
+    if sight.too_many:
         st.caption("More customers or numbers match than are shown here: add a word, or more of the number.")
     st.session_state[_SIGHT] = sight
 
@@ -197,7 +199,8 @@ def _look(counts: OrderCounts, place: _Place) -> tuple[_Place, _Sight]:
     page, no_orders = queries.orders(place.chosen, place.turn, place.key)
     place, now = place.shown(page), utc_now()
     newer = queries.newer_orders(place.chosen, place.top) if place.top is not None else 0
-    return place, _Sight(counts, page, no_orders, newer, [words.why(row, now) for row in page.rows])
+    reasons = [words.why(row, now) for row in page.rows]
+    return place, _Sight(counts, page.rows, reasons, page.has_next, newer, page.too_many, no_orders)
 
 
 def _filters(counts: OrderCounts) -> Filter:
@@ -300,7 +303,7 @@ def _jump() -> None:
 
 
 def _pager(place: _Place, sight: _Sight) -> None:
-    first, last = sight.page.rows[0], sight.page.rows[-1]
+    first, last = sight.rows[0], sight.rows[-1]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"{_sorted_by(place.chosen)} \N{MIDDLE DOT} page {place.number}", width="stretch")
         _newer(place, sight.newer)
@@ -318,7 +321,7 @@ def _pager(place: _Place, sight: _Sight) -> None:
             icon=":material/chevron_right:",
             icon_position="right",
             key="next",
-            disabled=not sight.page.has_next,
+            disabled=not sight.has_next,
             on_click=_turn,
             args=(following,),
         )
