@@ -16,22 +16,36 @@ log = structlog.get_logger(__name__)
 
 Parameters = ParamSpec("Parameters")
 
+_JUST_FAILED = "just_failed"
+
 
 def explained_page(show: Callable[Parameters, None]) -> Callable[Parameters, None]:
     """Guard a page: it is drawn for people who are signed in at this moment.
 
-    Our own errors are shown in words; others go to the log and to Streamlit's message.
+    Our own errors are shown in words, and the page tries again; others go to the log and to Streamlit's message.
     """
-    return _guarded(show, _signed_out)
+
+    def fail(error: MesError) -> None:
+        _say(error, "This page tries again by itself.")
+        st.session_state[_JUST_FAILED] = True
+        _try_again()
+
+    return _guarded(show, _signed_out, fail)
 
 
 def explained(show: Callable[Parameters, None]) -> Callable[Parameters, None]:
     """Guard a part of a page that runs by itself, as the page; for whoever is signed out, all of the page goes."""
-    return _guarded(show, lambda _error: st.rerun(scope="app"))
+    return _guarded(
+        show,
+        lambda _error: st.rerun(scope="app"),
+        lambda error: _say(error, "Reload the page to try again, if this does not go by itself."),
+    )
 
 
 def _guarded(
-    show: Callable[Parameters, None], sign_out: Callable[[sign_in.NotSignedIn], None]
+    show: Callable[Parameters, None],
+    sign_out: Callable[[sign_in.NotSignedIn], None],
+    fail: Callable[[MesError], None],
 ) -> Callable[Parameters, None]:
     @wraps(show)
     def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
@@ -42,10 +56,21 @@ def _guarded(
             sign_out(error)
         except MesError as error:
             log.warning("page not shown", code=error.code, error=str(error))
-            st.error(error.message, icon=":material/error:")
-            st.caption(f"This page tries again by itself when you reload it. Code: `{error.code}`.")
+            fail(error)
 
     return guarded
+
+
+def _say(error: MesError, hope: str) -> None:
+    st.error(error.message, icon=":material/error:")
+    st.caption(f"{hope} Code: `{error.code}`.")
+
+
+@st.fragment(run_every="5s")
+def _try_again() -> None:
+    """Draw the page that failed again, though not within the very run that failed."""
+    if not st.session_state.pop(_JUST_FAILED, False):
+        st.rerun(scope="app")
 
 
 def _signed_out(error: sign_in.NotSignedIn) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 import streamlit as st
 
 from app import actions, identity, queries, routes, words
+from app.identity import Identity
 from app.queries import (
     FINISHED_STATUSES,
     OPEN_STATUSES,
@@ -29,7 +30,11 @@ from mes.errors import MesError
 
 _SCOPE, _LATE, _HELD, _SEARCH, _NUMBER, _TABLE = "scope", "late_only", "on_hold", "search", "number", "table_number"
 _PLACE, _SHOWN, _OPENED = "place", "shown_orders", "opened_at"
-_SIGHT, _DRAWN, _BY_ITSELF, _NO_JOB = "sight", "just_drawn", "drawn_by_itself", "no_job"
+_SIGHT, _DRAWN, _DRAWN_ALONE_AT, _AGAIN_AT, _NO_JOB = "sight", "just_drawn", "drawn_alone_at", "again_at", "no_job"
+# the browser removes what is no longer drawn when it is told that the list's own run has ended; a run that begins right
+# behind it takes that message back, so then all is drawn again, as it is once when nobody has clicked for a while
+_RIGHT_BEHIND_S, _QUIET_S = 0.25, 3.0
+_AT_ONCE_S = 5.0  # an overloaded console may take that long to begin
 _MOST_WORDS = 6
 _MOST_CHARACTERS = 100
 
@@ -73,6 +78,7 @@ class _Place:
 class _Sight:
     """What the list shows that changes without whoever looks at it."""
 
+    reader: Identity
     counts: OrderCounts
     rows: Sequence[ListedOrder]
     reasons: Sequence[str]
@@ -108,7 +114,7 @@ def render() -> None:
         asked_for_job = identity.signed_in().may(Permission.WORK) and st.button(
             "Next job", type="primary", icon=":material/play_arrow:", key="next-job"
         )
-    if not st.session_state.pop(_BY_ITSELF, False):
+    if time.monotonic() - st.session_state.pop(_AGAIN_AT, float("-inf")) > _AT_ONCE_S:
         _begin_anew()
     if asked_for_job:
         _next_job()
@@ -117,6 +123,7 @@ def render() -> None:
     st.session_state[_DRAWN] = True
     _watch()
     _list()
+    st.session_state[_DRAWN_ALONE_AT] = None
 
 
 def _begin_anew() -> None:
@@ -151,20 +158,33 @@ def _watch() -> None:
         return
     seen = st.session_state.get(_SIGHT)
     try:
-        changed = _look(_counts(), st.session_state.get(_PLACE) or _Place(Filter()))[1] != seen
+        sight = _look(_counts(), st.session_state.get(_PLACE) or _Place(Filter()))[1]
     except MesError:
         if seen is None:  # the list says so already
             return
         raise
-    if changed:
-        st.session_state[_BY_ITSELF] = True
+    if sight != seen or _may_be_left_over():
+        st.session_state[_AGAIN_AT] = time.monotonic()
         st.rerun(scope="app")
+
+
+def _may_be_left_over() -> bool:
+    """Whether something may still be on screen that the list has not drawn when it last ran alone."""
+    drawn_at = st.session_state.get(_DRAWN_ALONE_AT)
+    return drawn_at is not None and not _RIGHT_BEHIND_S <= time.monotonic() - drawn_at < _QUIET_S
 
 
 @st.fragment
 @explained
 def _list() -> None:
     st.session_state[_SIGHT] = None  # until it is drawn
+    try:
+        _draw()
+    finally:
+        st.session_state[_DRAWN_ALONE_AT] = time.monotonic()
+
+
+def _draw() -> None:
     counts = _counts()
     chosen = _filters(counts)
     place = st.session_state.get(_PLACE)
@@ -200,7 +220,9 @@ def _look(counts: OrderCounts, place: _Place) -> tuple[_Place, _Sight]:
     place, now = place.shown(page), utc_now()
     newer = queries.newer_orders(place.chosen, place.top) if place.top is not None else 0
     reasons = [words.why(row, now) for row in page.rows]
-    return place, _Sight(counts, page.rows, reasons, page.has_next, newer, page.too_many, no_orders)
+    return place, _Sight(
+        identity.signed_in(), counts, page.rows, reasons, page.has_next, newer, page.too_many, no_orders
+    )
 
 
 def _filters(counts: OrderCounts) -> Filter:

@@ -77,3 +77,32 @@ def test_trouble_shows_above_the_list_and_goes_by_itself(screen: Screen, marts_e
         conn.execute(text("alter table marts.away rename to order_list"))
     eventually(screen.numbers, ["HERE"])
     expect(trouble).to_have_count(0)
+
+
+def test_nothing_is_left_of_the_rows_where_there_are_none(screen: Screen, marts_engine: Engine) -> None:
+    place(marts_engine, "HERE")
+    screen.open_list()
+    tables = screen.page.get_by_test_id("stDataFrame")
+    for _ in range(8):
+        screen.choose_tab("Packing")
+        screen.sees("No order has this status now.")
+        expect(tables).to_have_count(0)
+        screen.choose_tab("Open")
+        eventually(screen.numbers, ["HERE"])
+        expect(tables).to_have_count(1)
+        expect(screen.page.get_by_text("No order has this status now.")).to_have_count(0)
+
+
+def test_a_page_that_failed_as_a_whole_comes_back_by_itself(screen: Screen, marts_engine: Engine) -> None:
+    screen.open()
+    screen.sees("Orders")
+    with marts_engine.begin() as conn:
+        conn.execute(text("alter schema marts rename to away"))
+    screen.open("throughput")
+    trouble = screen.page.get_by_text("no tables or read models yet")
+    trouble.wait_for()
+    screen.sees("This page tries again by itself.")
+    with marts_engine.begin() as conn:
+        conn.execute(text("alter schema away rename to marts"))
+    screen.sees("No order was placed yet")
+    expect(trouble).to_have_count(0)

@@ -87,6 +87,17 @@ def test_an_open_page_of_a_deactivated_user_shows_nothing_more(screen: Screen, m
     expect(screen.page.get_by_test_id("stDataFrame")).to_have_count(0)
 
 
+def test_an_open_order_of_a_deactivated_user_goes_whole(screen: Screen, marts_engine: Engine) -> None:
+    with marts_engine.begin() as conn:
+        order_id = add_order(conn, "SECRET-2", status=Status.MANUFACTURING_APPROVED)
+        refresher.refresh_now(conn, [order_id])
+    screen.open_order(order_id)
+    with marts_engine.begin() as conn:
+        users.deactivate(conn, OPERATOR)
+    screen.sees("You are signed out")  # the part that looks for changes notices it
+    expect(screen.page.get_by_text("SECRET-2")).to_have_count(0)
+
+
 def test_a_role_changes_at_the_next_run(screen: Screen, marts_engine: Engine) -> None:
     screen.open("throughput")
     screen.sees(f"{OPERATOR} \N{MIDDLE DOT} operator")
