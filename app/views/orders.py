@@ -29,7 +29,7 @@ from mes.clock import utc_now
 from mes.errors import MesError
 
 _SCOPE, _LATE, _HELD, _SEARCH, _NUMBER, _TABLE = "scope", "late_only", "on_hold", "search", "number", "table_number"
-_PLACE, _SHOWN, _OPENED = "place", "shown_orders", "opened_at"
+_PLACE, _SHOWN, _OPENED, _CLEARED = "place", "shown_orders", "opened_at", "times_cleared"
 _SIGHT, _DRAWN, _DRAWN_ALONE_AT, _AGAIN_AT, _NO_JOB = "sight", "just_drawn", "drawn_alone_at", "again_at", "no_job"
 # the browser removes what is no longer drawn when it is told that the list's own run has ended; a run that begins right
 # behind it takes that message back, so then all is drawn again, as it is once when nobody has clicked for a while
@@ -240,6 +240,7 @@ def _filters(counts: OrderCounts) -> Filter:
         persist_state="session",
     )
     finished = tab in FINISHED_STATUSES
+    cleared = st.session_state.setdefault(_CLEARED, 0)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         search = st.text_input(
             "Search",
@@ -247,14 +248,18 @@ def _filters(counts: OrderCounts) -> Filter:
             live="300ms",
             max_chars=_MOST_CHARACTERS,
             placeholder="Search number, customer, material or note",
-            key=_SEARCH,
+            key=f"{_SEARCH}-{cleared}",
             label_visibility="collapsed",
             icon=":material/search:",
             width=380,
             persist_state="session",
         )
-        late = st.toggle(f"Late only ({counts.late:,})", key=_LATE, disabled=finished, persist_state="session")
-        held = st.toggle(f"On hold ({counts.held:,})", key=_HELD, disabled=finished, persist_state="session")
+        late = st.toggle(
+            f"Late only ({counts.late:,})", key=f"{_LATE}-{cleared}", disabled=finished, persist_state="session"
+        )
+        held = st.toggle(
+            f"On hold ({counts.held:,})", key=f"{_HELD}-{cleared}", disabled=finished, persist_state="session"
+        )
         st.space("stretch")
         _jump()
     return Filter(
@@ -425,8 +430,8 @@ def _none_there(chosen: Filter) -> str:
 
 
 def _clear() -> None:
-    st.session_state[_LATE] = st.session_state[_HELD] = False
-    st.session_state[_SEARCH] = ""
+    """Make the filters new ones: a browser that has not heard of it yet sends what the old ones held once more."""
+    st.session_state[_CLEARED] += 1
 
 
 def _sorted_by(chosen: Filter) -> str:
