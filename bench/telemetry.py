@@ -10,7 +10,8 @@ A process is faster or slower for its whole life by what lies where in memory, b
 round has new processes, and the two workshops change places; `overhead_error` is the standard error of the mean.
 
 Time passes while a program is stopped, too, so what goes by the clock would be told twice as often as in life: scrapes,
-traces and calls to the collector are halved for that.
+traces and calls to the collector are halved for that. And whatever was under way when a program was stopped would be
+told as slow: it may take a second more here before it is.
 """
 
 import argparse
@@ -106,7 +107,12 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mes-bench-")))
         settings = Settings(home=folder / "home", requests_per_s=100_000)
-        settings = settings.model_copy(update={"traces_per_s": settings.traces_per_s / 2})
+        settings = settings.model_copy(
+            update={
+                "traces_per_s": settings.traces_per_s / 2,
+                "traces_slow_s": settings.traces_slow_s + 2 * _TURN_S,  # two of the other's turns may follow each other
+            }
+        )
         found = stack.enter_context(database(settings))
         with prepared(found, settings) as connections, connections.begin() as conn:
             key = keys.create(conn, "bench", Scope.SHOP).key

@@ -3,7 +3,8 @@
 import asyncio
 import contextvars
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from contextlib import suppress
+from typing import Generic, TypeAlias, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
@@ -13,23 +14,30 @@ MOST = 64
 PATIENCE_S = 0.025
 """After so long those that wait go on, though others are still worked on: one that waits for a lock stops nobody."""
 
+ABREAST = 2
+"""Groups that are worked on at once by those who are patient: one has the processor while the other has the database."""
+
+LetNext: TypeAlias = Callable[[], None]
+"""Called in the thread of a group's work when it will mostly wait, so that the next group may begin."""
+
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
 
 
 class Gathering(Generic[Asked, Answered]):
-    """Works on one request as soon as it comes, and on all that come meanwhile as soon as that is done.
+    """Works on one request as soon as it comes, and on all that come meanwhile as soon as that lets them.
 
     So a lone caller waits for nobody, and the more callers there are, the fewer transactions each of them costs.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[Asked]], Sequence[Answered]], *, alone: Callable[[Exception], bool]
+        self, work: Callable[[Sequence[Asked], LetNext], Sequence[Answered]], *, alone: Callable[[Exception], bool]
     ) -> None:
         """Of one event loop.
 
         Args:
-            work: is called in a thread, with some requests; gives what came of each, in order.
+            work: is called in a thread, with some requests and what lets the next begin before it ends; gives what
+                came of each, in order.
             alone: says of an error of `work` whether one of several requests may be its cause: then each is worked on
                 by itself.
         """
@@ -54,6 +62,10 @@ class Gathering(Generic[Asked, Answered]):
             self._timer = loop.call_later(PATIENCE_S, self._begin)
         return await answer
 
+    def _let_next(self) -> None:
+        if self._under_way < ABREAST:
+            self._begin()
+
     def _begin(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -72,8 +84,14 @@ class Gathering(Generic[Asked, Answered]):
         self._begin()
 
     async def _answer(self, group: Sequence[tuple[Asked, asyncio.Future[Answered]]]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def let_next() -> None:
+            with suppress(RuntimeError):  # the loop may have ended
+                loop.call_soon_threadsafe(self._let_next)
+
         try:
-            results = await run_in_threadpool(self._work, [asked for asked, _ in group])
+            results = await run_in_threadpool(self._work, [asked for asked, _ in group], let_next)
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
             if len(group) > 1 and self._alone(error):
                 await asyncio.gather(*(self._answer([one]) for one in group))

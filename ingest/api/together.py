@@ -13,7 +13,7 @@ from starlette.responses import Response
 from ingest.api import problems
 from ingest.api.bodies import Body
 from ingest.api.calls import IDEMPOTENCY_KEY, REPLAYED, Backend, Call, is_kept, note_use
-from ingest.api.gathering import Gathering
+from ingest.api.gathering import Gathering, LetNext
 from ingest.api.overload import Overloaded
 from mes.callers import idempotency, keys
 from mes.callers.idempotency import Answer, KeyedRequest, KeyInUse
@@ -53,11 +53,15 @@ Work = Callable[[Connection, Caller, Sequence[Asked]], Sequence[Outcome]]
 
 def gathering(backend: Backend, work: Work) -> Gathering[Asked, Response | MesError]:
     """Gathers calls for `work`; whoever awaits one raises what is an error."""
-    return Gathering(lambda asked: answer_all(backend, work, asked), alone=_may_be_ones_fault)
+    return Gathering(lambda asked, let_next: answer_all(backend, work, asked, let_next), alone=_may_be_ones_fault)
 
 
-def answer_all(backend: Backend, work: Work, asked: Sequence[Asked]) -> Sequence[Response | MesError]:
+def answer_all(
+    backend: Backend, work: Work, asked: Sequence[Asked], let_next: LetNext
+) -> Sequence[Response | MesError]:
     """Whose calls they are, what was answered before, the work of the others and their answers: one transaction.
+
+    The next may begin once these are recognised: what follows is mostly the database's.
 
     Raises:
         Exception: nothing of it was done, for none of them. One of several calls may be the cause; several wait for a
@@ -70,6 +74,7 @@ def answer_all(backend: Backend, work: Work, asked: Sequence[Asked]) -> Sequence
         if len(asked) > 1:
             direct.execute(conn, _SHORT_WAIT, {})
         group.recognise(conn)
+        let_next()
         for caller, places in group.open_by_caller().items():
             outcomes = work(conn, caller, [asked[place] for place in places])
             for place, outcome in zip(places, outcomes, strict=True):

@@ -7,21 +7,23 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from ingest.api import gathering
-from ingest.api.gathering import Gathering
+from ingest.api.gathering import Gathering, LetNext
 from tests import asynchronous
 
 
 class Work:
-    """Doubles numbers, once it may; `bad` ones make it fail."""
+    """Doubles numbers, once it may; `bad` ones make it fail, `generous` work lets others begin meanwhile."""
 
-    def __init__(self, *, bad: int | None = None) -> None:
+    def __init__(self, *, bad: int | None = None, generous: bool = False) -> None:
         self.may_go_on = threading.Event()
         self.may_go_on.set()
         self.groups: list[list[int]] = []
-        self._bad = bad
+        self._bad, self._generous = bad, generous
 
-    def __call__(self, asked: Sequence[int]) -> Sequence[int]:
+    def __call__(self, asked: Sequence[int], let_next: LetNext) -> Sequence[int]:
         self.groups.append(list(asked))
+        if self._generous:
+            let_next()
         self.may_go_on.wait()
         if self._bad in asked:
             raise ValueError(f"{self._bad} cannot be doubled")
@@ -43,6 +45,26 @@ def test_one_goes_alone_and_those_that_come_meanwhile_together(monkeypatch: pyte
 
     assert asynchronous.run(ask) == [2 * number for number in range(10)]
     assert work.groups == [[0], list(range(1, 10))]
+
+
+def test_the_next_begin_when_a_group_lets_them_but_no_more_than_two_groups_are_abreast(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gathering, "PATIENCE_S", 60)
+    work = Work(generous=True)
+    work.may_go_on.clear()
+
+    async def ask() -> list[int]:
+        gathered: Gathering[int, int] = Gathering(work, alone=lambda _error: True)
+        answers = [asyncio.create_task(gathered(number)) for number in range(5)]
+        await _until(lambda: len(work.groups) == 2)
+        answers += [asyncio.create_task(gathered(number)) for number in range(5, 10)]
+        await asyncio.sleep(0.05)
+        work.may_go_on.set()
+        return await asyncio.gather(*answers)
+
+    assert asynchronous.run(ask) == [2 * number for number in range(10)]
+    assert work.groups == [[0], [1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
 
 def test_nobody_waits_for_a_group_that_hangs() -> None:

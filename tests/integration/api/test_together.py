@@ -60,7 +60,7 @@ class Desk:
 
     def take(self, *asked: Asked) -> list[Response | MesError]:
         """What is answered."""
-        return list(together.answer_all(self.backend, place_all, asked))
+        return list(together.answer_all(self.backend, place_all, asked, lambda: None))
 
     def number(self, sql: str) -> int:
         """The one number that a query gives."""
