@@ -15,7 +15,7 @@ PATIENCE_S = 0.025
 """After so long those that wait go on, though others are still worked on: one that waits for a lock stops nobody."""
 
 ABREAST = 2
-"""Groups that are worked on at once by those who are patient: one has the processor while the other has the database."""
+"""Groups that are worked on at once by the patient: one has the processor while the other has the database."""
 
 LetNext: TypeAlias = Callable[[], None]
 """Called in the thread of a group's work when it will mostly wait, so that the next group may begin."""
