@@ -23,10 +23,13 @@
     {% for only, condition in {
         '': 'is_open', '_late': 'late', '_held': 'held', '_late_held': 'late and held'
     }.items() %}
+        {# no index of others' columns for a condition that the planner takes for one row: it would be read whole #}
+        {% set column = columns | replace(', ', '') %}
+        {% set given = ' and ' ~ column ~ ' is not null' if column else '' %}
         {# words are sought in the order of the whole list, in the index alone #}
         {% set carried = ' include (search_start)' if name ~ only == 'open' else '' %}
         {% do indexes.update({
-            name ~ only: '(' ~ columns ~ 'latest_start_at, order_id)' ~ carried ~ ' where ' ~ condition
+            name ~ only: '(' ~ columns ~ 'latest_start_at, order_id)' ~ carried ~ ' where ' ~ condition ~ given
         }) %}
         {# for Postgres, "is null" is no equality, by which an index's next column would be in order #}
         {% do indexes.update({
