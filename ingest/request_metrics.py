@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import groupby
 from typing import NamedTuple
 
 import structlog
@@ -58,10 +59,10 @@ class RequestMetrics:
             try:
                 await self._app(scope, receive, answer)
             except BaseException as error:  # cancelled, too
-                _answered(scope, _SERVER_ERROR, time.perf_counter() - began).tell(span, error)
+                _answered(scope, span, _SERVER_ERROR, time.perf_counter() - began).tell(span, error)
                 raise
             else:
-                _answered(scope, answer.status, time.perf_counter() - began).tell(span)
+                _answered(scope, span, answer.status, time.perf_counter() - began).tell(span)
             finally:
                 metrics.request_ends(answer)
 
@@ -99,7 +100,8 @@ class _Answered(NamedTuple):
     Paths and queries are left out, since they may name customers.
     """
 
-    moment: logs.Moment
+    at_s: float
+    traceparent: str | None
     status: int
     seconds: float
     # of the scope; all of it would be much to keep for a moment
@@ -117,7 +119,7 @@ class _Answered(NamedTuple):
             later.do(_tell_all, self)
             return
         traces.describe(span, self._describe)
-        metrics.observe_requests([(self.method, self.template(), self.status, self.seconds)])
+        metrics.observe_requests(self.method, self.template(), self.status, [self.seconds])
         self.log(error)
 
     def template(self) -> str:
@@ -125,10 +127,14 @@ class _Answered(NamedTuple):
         # a router that is included with a prefix leaves only its own part in the route
         return _template(self.included) or _template(self.route) or metrics.UNMATCHED
 
+    def kind(self) -> tuple[str, str, int]:
+        """What it has in common with others: method, route and status."""
+        return self.method, self.template(), self.status
+
     def log(self, error: BaseException | None = None) -> None:
         """As all lines are, of this moment."""
-        route = self.template()
-        facts = {**self.moment.facts, **self.moment.ids, **dict(self.about(route)), **self.named()}
+        _, route, _ = kind = self.kind()
+        facts: dict[str, object] = {**logs.ids(self.traceparent), **dict(_about(*kind)), **self.named()}
         facts["duration_ms"] = self.duration_ms
         if error is not None:
             log.error("request failed", exc_info=error, **facts)
@@ -139,13 +145,9 @@ class _Answered(NamedTuple):
         else:
             log.info("request", **facts)
 
-    def say(self, speaker: logs.Speaker, route: str) -> None:
+    def line(self) -> logs.Line:
         """As `log`, of a request to which nothing happened."""
-        speaker.say(self.moment, self.about(route), self.named(), duration_ms=self.duration_ms)
-
-    def about(self, route: str) -> tuple[tuple[str, str | int], ...]:
-        """What requests have in common."""
-        return ("method", self.method), ("route", route), ("status", self.status)
+        return logs.Line(self.at_s, self.traceparent, self.named(), {"duration_ms": self.duration_ms})
 
     @property
     def duration_ms(self) -> float:
@@ -153,8 +155,8 @@ class _Answered(NamedTuple):
         return round(self.seconds * 1000, 1)
 
     def named(self) -> dict[str, str]:
-        """Who called and for which order, where the application or the path says so."""
-        named = {}
+        """Its id, and who called and for which order, where the application or the path says so."""
+        named = {"request_id": str(self.state["request_id"])}
         if isinstance(actor := self.state.get("caller"), str):
             named["actor"] = actor
         order_id = self.state.get("order_id") or self.path_params.get("order_id")
@@ -175,10 +177,11 @@ class _Answered(NamedTuple):
         span.set_attributes(facts)
 
 
-def _answered(scope: Scope, status: int, seconds: float) -> _Answered:
+def _answered(scope: Scope, span: Span, status: int, seconds: float) -> _Answered:
     included = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
     return _Answered(
-        logs.moment(),
+        time.time(),
+        traces.traceparent(span),
         status,
         seconds,
         scope["method"],
@@ -191,16 +194,20 @@ def _answered(scope: Scope, status: int, seconds: float) -> _Answered:
 
 def _tell_all(answered: Sequence[_Answered]) -> None:
     """Of requests that were answered a moment ago, and to which nothing happened."""
-    routes = [each.template() for each in answered]
-    metrics.observe_requests(
-        (each.method, route, each.status, each.seconds) for each, route in zip(answered, routes, strict=True)
-    )
     speaker = logs.speaker(__name__, "info", "request")
-    for each, route in zip(answered, routes, strict=True):
+    for kind, following in groupby(answered, _Answered.kind):
+        alike = list(following)
+        metrics.observe_requests(*kind, [each.seconds for each in alike])
+        _, route, _ = kind
         if speaker is None or route in _QUIET:
-            each.log()
+            for each in alike:
+                each.log()
         else:
-            each.say(speaker, route)
+            speaker.say(_about(*kind), [each.line() for each in alike])
+
+
+def _about(method: str, route: str, status: int) -> tuple[tuple[str, str | int], ...]:
+    return ("method", method), ("route", route), ("status", status)
 
 
 def _template(route: object) -> str | None:

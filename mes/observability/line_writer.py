@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 
 from mes.observability import later
 
@@ -26,16 +27,16 @@ class LineWriter:
             sys.stderr.write(text)
             sys.stderr.flush()
 
-    def put(self, text: str) -> None:
-        """Have a line written, with its end, by what does things `later`."""
-        later.do(self._write_all, text)
+    def put(self, texts: Sequence[str]) -> None:
+        """Have lines written, each with its end, by what does things `later`."""
+        later.do(self._write_all, texts)
 
     def _begin_anew(self) -> None:
         self._writing = threading.RLock()  # a signal's handler may log, too
 
-    def _write_all(self, texts: Sequence[str]) -> None:
+    def _write_all(self, texts: Sequence[Sequence[str]]) -> None:
         with suppress(Exception):  # closed or full, by whatever stands in its place: that must not stop the work
-            for piece in _pieces(texts, _most_bytes()):
+            for piece in _pieces(chain.from_iterable(texts), _most_bytes()):
                 self.write(piece)
 
 

@@ -4,11 +4,11 @@ import logging
 import logging.handlers
 import sys
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, TypeAlias, TypedDict
@@ -32,17 +32,17 @@ _lines = LineWriter()
 _bound: ContextVar[Mapping[str, object]] = ContextVar("mes_bound", default=MappingProxyType({}))
 
 
-class Moment(NamedTuple):
-    """When and within which work something happened: since the epoch, a `traceparent`, the facts that were `bound`."""
+class Line(NamedTuple):
+    """What a `Speaker` says of one case."""
 
     at_s: float
+    """When it happened, since the epoch."""
     traceparent: str | None
-    facts: Mapping[str, object]
-
-    @property
-    def ids(self) -> dict[str, str]:
-        """As lines have them."""
-        return _ids(self.traceparent)
+    """The work within which it happened."""
+    given: Mapping[str, str]
+    """Facts that others chose; they are looked through as usual."""
+    measured: Mapping[str, float]
+    """Finite numbers."""
 
 
 class UvicornOptions(TypedDict):
@@ -121,26 +121,23 @@ class Speaker:
         self._is_heard = logging.getLogger(logger).isEnabledFor(_LEVELS[level])
         self._said = (("event", event), ("level", level), ("logger", logger), ("process", process))
 
-    def say(self, when: Moment, about: _Said, given: Mapping[str, str], **measured: float) -> None:
-        """Write a line.
+    def say(self, about: _Said, lines: Sequence[Line]) -> None:
+        """Write lines that have much in common: together, they take a third of the time.
 
         Args:
-            when: it happened.
-            about: facts that are ours, of few different values, and cannot hold a secret.
-            given: facts that others chose; these and those that were `bound` are looked through as usual.
-            measured: finite numbers.
+            about: facts that are ours, of few different values, and cannot hold a secret; all the lines have them.
+            lines: what else they say.
         """
         if not self._is_heard:
             return
         try:
-            _lines.put(_line(when, self._said + about, {**when.facts, **given}, measured))
+            _lines.put(_texts(self._said + about, lines))
         except Exception:
-            logging.getLogger(__name__).exception("a line could not be made")
-
-
-def moment() -> Moment:
-    """The current one."""
-    return Moment(time.time(), traces.traceparent(), _bound.get())
+            if len(lines) == 1:
+                logging.getLogger(__name__).exception("a line could not be made")
+                return
+            for line in lines:  # the others have a right to be heard
+                self.say(about, [line])
 
 
 def speaker(logger: str, level: str, event: str) -> Speaker | None:
@@ -241,16 +238,33 @@ def _is_alone() -> bool:
     return len(handlers) == 1 and isinstance(handlers[0], _Stderr)
 
 
-def _line(when: Moment, said: _Said, given: Mapping[str, object], measured: Mapping[str, float]) -> str:
-    """With the ids of the work within which it is said; what others chose is looked through."""
-    second = int(when.at_s)
-    times, told = (_second(second), int((when.at_s - second) * 1_000_000)), when.traceparent
-    template = _template(said, tuple(given), tuple(measured)) if told is not None else None
-    if template is not None and told is not None and are_ids(given.values()):
-        ids = told[traces.TRACE_ID], told[traces.SPAN_ID]
-        return template % (*given.values(), *measured.values(), *ids, *times)
-    line = {**redact(None, "", {**given}), **when.ids, "timestamp": _TIMESTAMP % times, **measured, **dict(said)}
-    return f"{to_json(line, fallback=str).decode()}\n"
+def _texts(said: _Said, lines: Sequence[Line]) -> Sequence[str]:
+    """With the ids of the work within which they are said; what others chose is looked through."""
+    # looking through the values of all at once takes a fifth of the time
+    harmless = are_ids(chain.from_iterable(line.given.values() for line in lines))
+    template = cache(partial(_template, said))
+    return [
+        _filled(template(tuple(line.given), tuple(line.measured)), line) or _put_together(said, line)
+        if harmless or are_ids(line.given.values())
+        else _put_together(said, line)
+        for line in lines
+    ]
+
+
+def _filled(template: str | None, line: Line) -> str | None:
+    at_s, told, given, measured = line
+    if template is None or told is None:
+        return None
+    second = int(at_s)
+    ids = told[traces.TRACE_ID], told[traces.SPAN_ID]
+    return template % (*given.values(), *measured.values(), *ids, _second(second), int((at_s - second) * 1_000_000))
+
+
+def _put_together(said: _Said, line: Line) -> str:
+    second = int(line.at_s)
+    times = {"timestamp": _TIMESTAMP % (_second(second), int((line.at_s - second) * 1_000_000))}
+    whole = {**redact(None, "", {**line.given}), **ids(line.traceparent), **times, **line.measured, **dict(said)}
+    return f"{to_json(whole, fallback=str).decode()}\n"
 
 
 @lru_cache(maxsize=4096)
@@ -278,10 +292,11 @@ def _second(at: int) -> str:
 
 
 def _add_trace(_logger: WrappedLogger | None, _method: str, event: EventDict) -> EventDict:
-    return {**_ids(traces.traceparent()), **event}
+    return {**ids(traces.traceparent()), **event}
 
 
-def _ids(told: str | None) -> dict[str, str]:
+def ids(told: str | None) -> dict[str, str]:
+    """What a `traceparent` says, as lines have it."""
     return {"trace_id": told[traces.TRACE_ID], "span_id": told[traces.SPAN_ID]} if told is not None else {}
 
 
