@@ -17,15 +17,20 @@ log = structlog.get_logger(__name__)
 Parameters = ParamSpec("Parameters")
 
 _JUST_FAILED = "just_failed"
+_SERVER_ERROR = 500
 
 
 def explained_page(show: Callable[Parameters, None]) -> Callable[Parameters, None]:
     """Guard a page: it is drawn for people who are signed in at this moment.
 
-    Our own errors are shown in words, and the page tries again; others go to the log and to Streamlit's message.
+    Our own errors are shown in words, and the page tries again unless that is of no use, as for an order that is not
+    there; others go to the log and to Streamlit's message.
     """
 
     def fail(error: MesError) -> None:
+        if error.http_status < _SERVER_ERROR:
+            _say(error, "Go back to the list, or look whether the link is whole.")
+            return
         _say(error, "This page tries again by itself.")
         st.session_state[_JUST_FAILED] = True
         _try_again()

@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from typing import NamedTuple
@@ -104,12 +104,13 @@ class _Answered(NamedTuple):
     traceparent: str | None
     status: int
     seconds: float
-    # of the scope; all of it would be much to keep for a moment
+    # of the scope: were it kept itself, all that it holds would have to be fetched from memory again
     method: str
     included: object
     route: object
-    state: Mapping[str, object]
-    path_params: Mapping[str, object]
+    request_id: object
+    actor: object
+    order_id: object
 
     def tell(self, span: Span, error: BaseException | None = None) -> None:
         """Within the span: what failed, is slow or traced at once, all others a moment later."""
@@ -156,12 +157,11 @@ class _Answered(NamedTuple):
 
     def named(self) -> dict[str, str]:
         """Its id, and who called and for which order, where the application or the path says so."""
-        named = {"request_id": str(self.state["request_id"])}
-        if isinstance(actor := self.state.get("caller"), str):
-            named["actor"] = actor
-        order_id = self.state.get("order_id") or self.path_params.get("order_id")
-        if _is_id(order_id):  # whatever else stands in the path is nobody's order, and may be anything
-            named["order_id"] = str(order_id)
+        named = {"request_id": str(self.request_id)}
+        if isinstance(self.actor, str):
+            named["actor"] = self.actor
+        if _is_id(self.order_id):  # whatever else stands in the path is nobody's order, and may be anything
+            named["order_id"] = str(self.order_id)
         return named
 
     def _describe(self, span: Span) -> None:
@@ -178,17 +178,18 @@ class _Answered(NamedTuple):
 
 
 def _answered(scope: Scope, span: Span, status: int, seconds: float) -> _Answered:
-    included = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
+    state = scope["state"]
     return _Answered(
         time.time(),
         traces.traceparent(span),
         status,
         seconds,
         scope["method"],
-        included,
+        scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None,
         scope.get("route"),
-        scope["state"],
-        scope.get("path_params", {}),
+        state["request_id"],
+        state.get("caller"),
+        state.get("order_id") or scope.get("path_params", {}).get("order_id"),
     )
 
 

@@ -15,6 +15,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from operator import methodcaller
 from random import getrandbits
 from threading import Lock
 from types import TracebackType
@@ -64,7 +65,8 @@ _SERVER_ERROR = 500
 _NS = 1_000_000_000
 _NEARLY = 0.9  # slow: a span ends a moment after its work was timed
 _SCOPE = InstrumentationScope("mes")
-_ODD_DIGITS = frozenset("13579bdf")
+_says_sampled: Callable[[str | None], bool] = methodcaller("endswith", tuple("13579bdf"))
+"""Whether a `traceparent` does, by its flags alone; whether it is well formed is looked at when it becomes a link."""
 _UNRECORDED = nullcontext()
 _current: ContextVar[Span] = ContextVar("mes_span", default=INVALID_SPAN)
 _UNSAMPLED, _SAMPLED = TraceFlags(TraceFlags.DEFAULT), TraceFlags(TraceFlags.SAMPLED)
@@ -204,8 +206,8 @@ class _Work(Span):
     def __enter__(self) -> Span:
         self._parent = _current.get()
         if self._causes:
-            self._causes = causes = [cause for cause in dict.fromkeys(self._causes) if cause]
-            if self._parent is INVALID_SPAN and len(causes) == 1:
+            self._causes = causes = [*filter(None, self._causes)]
+            if causes and self._parent is INVALID_SPAN and causes.count(causes[0]) == len(causes):
                 self._parent = self._given_parent(causes[0])
         self._began_ns = self._began_ns or time.time_ns()
         sending = _sending
@@ -319,7 +321,7 @@ class _Work(Span):
             context = parent.get_span_context()
             if not (context.is_remote and self._foreign):
                 return bool(context.trace_flags.sampled)
-        if self._causes and not self._foreign and any(map(_says_sampled, filter(None, self._causes))):
+        if self._causes and not self._foreign and any(map(_says_sampled, self._causes)):
             return True
         return sending.new.take()
 
@@ -453,11 +455,6 @@ def _contexts(causes: Iterable[str | None]) -> Sequence[SpanContext]:
     sampled = [cause for cause in named if _says_sampled(cause)]
     found = (_context(cause) for cause in sampled or named)
     return list(islice((context for context in found if context is not None), MOST_LINKS))
-
-
-def _says_sampled(told: str) -> bool:
-    """By its flags alone; whether it is well formed is looked at when it becomes a link."""
-    return told[-1:] in _ODD_DIGITS
 
 
 def _context(told: str) -> SpanContext | None:

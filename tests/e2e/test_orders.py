@@ -217,5 +217,6 @@ def test_an_order_is_found_by_its_number_whatever_its_status(screen: Screen, mar
 def test_a_link_to_no_order_says_so(screen: Screen) -> None:
     screen.open("?order=01a203f3-3d20-7bc8-b48e-5cf479971a8f")
     screen.sees("There is no such order.")
+    screen.sees("look whether the link is whole")
     screen.open("?order=nonsense")
     screen.sees("This link names no order")
