@@ -2,11 +2,11 @@
 
 import re
 import time
-import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from typing import NamedTuple
+from uuid import UUID, uuid4
 
 import structlog
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
@@ -50,7 +50,7 @@ class RequestMetrics:
         given = _given(scope["headers"])
         request_id = given.get(_REQUEST_ID_KEY, "")
         if not _SANE_ID.fullmatch(request_id):
-            request_id = uuid.uuid4().hex
+            request_id = uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _Answer(send, request_id)
         began = time.perf_counter()
@@ -108,9 +108,9 @@ class _Answered(NamedTuple):
     method: str
     included: object
     route: object
-    request_id: object
-    actor: object
-    order_id: object
+    request_id: str
+    actor: str | None
+    order_id: str | None
 
     def tell(self, span: Span, error: BaseException | None = None) -> None:
         """Within the span: what failed, is slow or traced at once, all others a moment later."""
@@ -128,15 +128,16 @@ class _Answered(NamedTuple):
         # a router that is included with a prefix leaves only its own part in the route
         return _template(self.included) or _template(self.route) or metrics.UNMATCHED
 
-    def kind(self) -> tuple[str, str, int]:
-        """What it has in common with others: method, route and status."""
-        return self.method, self.template(), self.status
+    def kind(self) -> tuple[str, object, object, int, bool, bool]:
+        """What it has in common with others: who is told in the same way of the same route."""
+        return self.method, self.included, self.route, self.status, self.actor is None, self.order_id is None
 
     def log(self, error: BaseException | None = None) -> None:
         """As all lines are, of this moment."""
-        _, route, _ = kind = self.kind()
-        facts: dict[str, object] = {**logs.ids(self.traceparent), **dict(_about(*kind)), **self.named()}
-        facts["duration_ms"] = self.duration_ms
+        route = self.template()
+        about = _about(self.method, route, self.status)
+        facts: dict[str, object] = {**logs.ids(self.traceparent), **dict(about), **self.named()}
+        facts["duration_ms"] = _milliseconds(self.seconds)
         if error is not None:
             log.error("request failed", exc_info=error, **facts)
         elif route in _QUIET:
@@ -146,23 +147,10 @@ class _Answered(NamedTuple):
         else:
             log.info("request", **facts)
 
-    def line(self) -> logs.Line:
-        """As `log`, of a request to which nothing happened."""
-        return logs.Line(self.at_s, self.traceparent, self.named(), {"duration_ms": self.duration_ms})
-
-    @property
-    def duration_ms(self) -> float:
-        """As lines have it."""
-        return round(self.seconds * 1000, 1)
-
     def named(self) -> dict[str, str]:
         """Its id, and who called and for which order, where the application or the path says so."""
-        named = {"request_id": str(self.request_id)}
-        if isinstance(self.actor, str):
-            named["actor"] = self.actor
-        if _is_id(self.order_id):  # whatever else stands in the path is nobody's order, and may be anything
-            named["order_id"] = str(self.order_id)
-        return named
+        named = {"request_id": self.request_id, "actor": self.actor, "order_id": self.order_id}
+        return {name: value for name, value in named.items() if value is not None}
 
     def _describe(self, span: Span) -> None:
         route, named = self.template(), self.named()
@@ -189,22 +177,41 @@ def _answered(scope: Scope, span: Span, status: int, seconds: float) -> _Answere
         scope.get("route"),
         state["request_id"],
         state.get("caller"),
-        state.get("order_id") or scope.get("path_params", {}).get("order_id"),
+        str(order_id) if (order_id := state.get("order_id")) else _id_in(scope.get("path_params")),
     )
+
+
+def _id_in(path: Mapping[str, object] | None) -> str | None:
+    """An order's; whatever else stands in its place in the path is nobody's order, and may be anything."""
+    found = path.get("order_id") if path else None
+    return str(found) if isinstance(found, UUID) or (isinstance(found, str) and _UUID.fullmatch(found)) else None
 
 
 def _tell_all(answered: Sequence[_Answered]) -> None:
     """Of requests that were answered a moment ago, and to which nothing happened."""
     speaker = logs.speaker(__name__, "info", "request")
-    for kind, following in groupby(answered, _Answered.kind):
+    for _, following in groupby(answered, _Answered.kind):
         alike = list(following)
-        metrics.observe_requests(*kind, [each.seconds for each in alike])
-        _, route, _ = kind
+        first, seconds = alike[0], [each.seconds for each in alike]
+        route = first.template()
+        metrics.observe_requests(first.method, route, first.status, seconds)
         if speaker is None or route in _QUIET:
             for each in alike:
                 each.log()
         else:
-            speaker.say(_about(*kind), [each.line() for each in alike])
+            speaker.say(_about(first.method, route, first.status), _lines(alike))
+
+
+def _lines(alike: Sequence[_Answered]) -> logs.Lines:
+    times, told, _, seconds, _, _, _, request_ids, actors, order_ids = zip(*alike, strict=True)
+    named = {"request_id": request_ids, "actor": actors, "order_id": order_ids}
+    given = {name: values for name, values in named.items() if values[0] is not None}
+    return logs.Lines(times, told, given, {"duration_ms": [*map(_milliseconds, seconds)]})
+
+
+def _milliseconds(seconds: float) -> float:
+    """As lines have them."""
+    return round(seconds * 1000, 1)
 
 
 def _about(method: str, route: str, status: int) -> tuple[tuple[str, str | int], ...]:
@@ -216,7 +223,3 @@ def _template(route: object) -> str | None:
         if isinstance(template := getattr(route, name, None), str):
             return template
     return None
-
-
-def _is_id(given: object) -> bool:
-    return isinstance(given, uuid.UUID) or (isinstance(given, str) and _UUID.fullmatch(given) is not None)

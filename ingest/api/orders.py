@@ -130,19 +130,19 @@ def place_all(conn: Connection, caller: Caller, asked: Sequence[Asked]) -> Seque
     for place, result in zip(places, results, strict=True):
         if isinstance(result, Placed):
             state = asked[place].call.request.state
-            state.order_id, state.placed_for = result.order_id, caller.name if result.created else None
-            outcomes[place] = _placed(conn, caller, orders[place], result)
+            state.order_id, state.placed_for = str(result.order_id), caller.name if result.created else None
+            outcomes[place] = _placed(conn, caller, orders[place], result, location=f"/v1/orders/{state.order_id}")
         else:
             outcomes[place] = result
     return [outcomes[place] for place in range(len(asked))]
 
 
-def _placed(conn: Connection, caller: Caller, new: NewOrder, placed: Placed) -> Answer:
+def _placed(conn: Connection, caller: Caller, new: NewOrder, placed: Placed, *, location: str) -> Answer:
     if placed.added is not None:
         order = shapes.Order.just_placed(caller, new, placed.order_id, placed.added)
     else:
         order = shapes.Order.of(caller_orders.get(conn, caller, placed.order_id))
-    return order.answer(201 if placed.created else 200, location=f"/v1/orders/{placed.order_id}")
+    return order.answer(201 if placed.created else 200, location=location)
 
 
 def _read(content: bytes) -> NewOrder | MesError:

@@ -39,7 +39,7 @@ def test_a_line_that_cannot_be_made_takes_no_other_with_it(capsys: pytest.Captur
 
     logs.configure("api")
     facts = ["before", Broken(), "after"]
-    speaker().say((), [logs.Line(time.time(), None, {"fact": fact}, {}) for fact in facts])  # type: ignore[dict-item]  # what if
+    speaker().say((), logs.Lines([time.time()] * 3, [None] * 3, {"fact": facts}, {}))  # type: ignore[dict-item]  # what if
     logs.flush()
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert sorted((line["event"], line.get("fact", "")) for line in said if "exception" not in line) == [
@@ -108,7 +108,7 @@ def test_no_line_is_written_within_another_however_slowly_they_are_read() -> Non
         thread.start()
         said = logs.speaker("requests", "info", "s" * 500)
         for number in range(3_000):
-            said.say((), [logs.Line(0, None, {}, {"number": number})])
+            said.say((), logs.Lines([0], [None], {}, {"number": [number]}))
         thread.join()
     """
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -124,11 +124,12 @@ def test_no_line_is_written_within_another_however_slowly_they_are_read() -> Non
 
 def test_facts_that_are_said_are_looked_through(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("api")
-    given = [
-        {"api_key": "hunter22", "customer": "Rosalind Franklin", "actor": "anna@mail.example"},
-        {"actor": "shop"},
-    ]
-    speaker().say((("status", 200),), [logs.Line(time.time(), None, each, {}) for each in given])
+    given = {
+        "api_key": ["hunter22", "k"],
+        "customer": ["Rosalind Franklin", "c"],
+        "actor": ["anna@mail.example", "shop"],
+    }
+    speaker().say((("status", 200),), logs.Lines([time.time()] * 2, [None] * 2, given, {}))
     logs.flush()
     written = capsys.readouterr().err
     said = [json.loads(line) for line in written.splitlines()]
@@ -154,8 +155,9 @@ def test_what_is_said_is_what_is_logged(
     logs.configure("api")
     work = traces.span("work") if is_traced else nullcontext(INVALID_SPAN)
     with work as span:
-        said = logs.Line(1.25, traces.traceparent(span), given, {"took": 1.5})
-        speaker("100 % done").say((("route", "/v1/{id}%s"), ("status", 200)), [said] * 2)
+        facts = {name: [value] * 2 for name, value in given.items()}
+        said = logs.Lines([1.25] * 2, [traces.traceparent(span)] * 2, facts, {"took": [1.5] * 2})
+        speaker("100 % done").say((("route", "/v1/{id}%s"), ("status", 200)), said)
     logs.flush()
     line, same = map(json.loads, capsys.readouterr().err.splitlines())
     assert line == same
