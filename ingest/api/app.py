@@ -100,7 +100,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.bench.tidy()
     await run_in_threadpool(_warm_up, backend.engine)
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-    app.state.placing = together.gathering(backend, orders.place_all)
+    app.state.placing = together.gathering(backend, orders.PLACING)
     app.state.readiness_threads = anyio.CapacityLimiter(1)
     app.state.batches = anyio.Semaphore(order_batches.BODIES_AT_ONCE)
     yield

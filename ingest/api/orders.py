@@ -1,6 +1,7 @@
 """Places orders, shows and moves them: `/v1/orders`."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from ingest.api.calls import Called, as_id, bearer, called
 from ingest.api.direct_route import DirectRoute
 from ingest.api.errors import BadCursor, InvalidRequest
 from ingest.api.gathering import Gathering
-from ingest.api.together import Asked, Outcome
+from ingest.api.together import Asked, Outcome, Together
 from mes.callers.idempotency import Answer
 from mes.callers.model import Caller, NotAuthenticated
 from mes.errors import MesError
@@ -108,12 +109,10 @@ async def place_order(request: Request) -> Response:
     answer = await gathered(Asked(call, body))
     if isinstance(answer, MesError):
         raise answer
-    if (source := getattr(request.state, "placed_for", None)) is not None:  # by now, it is committed
-        metrics.observe_placed(source, 1)
     return answer
 
 
-def place_all(conn: Connection, caller: Caller, asked: Sequence[Asked]) -> Sequence[Outcome]:
+def _place_all(conn: Connection, caller: Caller, asked: Sequence[Asked]) -> Sequence[Outcome]:
     """Place the orders that a caller sent at the same time; for `together`."""
     read = [_read(each.body.read()) for each in asked]
     orders = {place: order for place, order in enumerate(read) if isinstance(order, NewOrder)}
@@ -129,12 +128,20 @@ def place_all(conn: Connection, caller: Caller, asked: Sequence[Asked]) -> Seque
     outcomes: dict[int, Outcome] = {place: order for place, order in enumerate(read) if isinstance(order, MesError)}
     for place, result in zip(places, results, strict=True):
         if isinstance(result, Placed):
-            state = asked[place].call.request.state
-            state.order_id, state.placed_for = str(result.order_id), caller.name if result.created else None
-            outcomes[place] = _placed(conn, caller, orders[place], result, location=f"/v1/orders/{state.order_id}")
+            order_id = asked[place].call.request.state.order_id = str(result.order_id)
+            outcomes[place] = _placed(conn, caller, orders[place], result, location=f"/v1/orders/{order_id}")
         else:
             outcomes[place] = result
     return [outcomes[place] for place in range(len(asked))]
+
+
+def _count_placed(caller: Caller, outcomes: Sequence[Outcome]) -> None:
+    new = sum(isinstance(each, Answer) and each.status == HTTPStatus.CREATED for each in outcomes)
+    metrics.observe_placed(caller.name, new)
+
+
+PLACING = Together(_place_all, _count_placed)
+"""For `together.gathering`."""
 
 
 def _placed(conn: Connection, caller: Caller, new: NewOrder, placed: Placed, *, location: str) -> Answer:

@@ -51,13 +51,22 @@ Work = Callable[[Connection, Caller, Sequence[Asked]], Sequence[Outcome]]
 """Does what calls of one caller ask for; gives for each what came of it. One that is refused leaves nothing behind."""
 
 
-def gathering(backend: Backend, work: Work) -> Gathering[Asked, Response | MesError]:
-    """Gathers calls for `work`; whoever awaits one raises what is an error."""
-    return Gathering(lambda asked, let_next: answer_all(backend, work, asked, let_next), alone=_may_be_ones_fault)
+@dataclass(frozen=True)
+class Together:
+    """What is done for calls that arrive at the same time, and how it is counted."""
+
+    work: Work
+    count: Callable[[Caller, Sequence[Outcome]], None]
+    """Is told what came of a caller's calls, once that is committed."""
+
+
+def gathering(backend: Backend, together: Together) -> Gathering[Asked, Response | MesError]:
+    """Gathers calls for what is done together; whoever awaits one raises what is an error."""
+    return Gathering(lambda asked, let_next: answer_all(backend, together, asked, let_next), alone=_may_be_ones_fault)
 
 
 def answer_all(
-    backend: Backend, work: Work, asked: Sequence[Asked], let_next: LetNext
+    backend: Backend, together: Together, asked: Sequence[Asked], let_next: LetNext
 ) -> Sequence[Response | MesError]:
     """Whose calls they are, what was answered before, the work of the others and their answers: one transaction.
 
@@ -70,16 +79,20 @@ def answer_all(
     backend.backlog.check()
     group = _Group(backend, asked)
     causes = [each.cause for each in asked]
+    came: list[tuple[Caller, Sequence[Outcome]]] = []
     with traces.span("answer together", causes=causes), group.transaction() as conn:
         if len(asked) > 1:
             direct.execute(conn, _SHORT_WAIT, {})
         group.recognise(conn)
         let_next()
         for caller, places in group.open_by_caller().items():
-            outcomes = work(conn, caller, [asked[place] for place in places])
+            outcomes = together.work(conn, caller, [asked[place] for place in places])
+            came.append((caller, outcomes))
             for place, outcome in zip(places, outcomes, strict=True):
                 group.conclude(place, outcome)
         group.keep(conn)
+    for caller, outcomes in came:
+        together.count(caller, outcomes)
     return group.results
 
 

@@ -260,14 +260,6 @@ def observe_job(task: str, outcome: JobOutcome, seconds: float) -> None:
 def observe_placed(source: str, orders: int) -> None:
     """Count orders that a caller has placed."""
     if orders:
-        later.do(_count_placed, (source, orders))
-
-
-def _count_placed(placed: Sequence[tuple[str, int]]) -> None:
-    numbers = Counted[str]()
-    for source, orders in placed:
-        numbers[source] += orders
-    for source, orders in numbers.items():
         _placed.labels(source).inc(orders)
 
 

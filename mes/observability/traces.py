@@ -7,8 +7,10 @@ Of a flood, so many new traces a second are sampled. What is not sampled costs l
 or takes long, its span is made at its end and sent all the same.
 """
 
+import os
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
@@ -68,6 +70,9 @@ _SCOPE = InstrumentationScope("mes")
 _says_sampled: Callable[[str | None], bool] = methodcaller("endswith", tuple("13579bdf"))
 """Whether a `traceparent` does, by its flags alone; whether it is well formed is looked at when it becomes a link."""
 _UNRECORDED = nullcontext()
+_DRAWN_AT_ONCE = 64
+_drawn = deque[str]()
+os.register_at_fork(after_in_child=_drawn.clear)  # what is left is the parent's
 _current: ContextVar[Span] = ContextVar("mes_span", default=INVALID_SPAN)
 _UNSAMPLED, _SAMPLED = TraceFlags(TraceFlags.DEFAULT), TraceFlags(TraceFlags.SAMPLED)
 
@@ -213,10 +218,9 @@ class _Work(Span):
         sending = _sending
         if sending is not None and self._is_sampled(sending):
             return self._record(sending)
-        drawn = f"{getrandbits(192):048x}"
+        drawn = _draw()
         above = None if self._parent is INVALID_SPAN else traceparent(self._parent)
-        trace_id = drawn[16:] if above is None else above[TRACE_ID]
-        self.traceparent = f"00-{trace_id}-{drawn[:16]}-00"
+        self.traceparent = drawn if above is None else f"00-{above[TRACE_ID]}-{drawn[SPAN_ID]}-00"
         self._token = _current.set(self)
         return self
 
@@ -315,9 +319,9 @@ class _Work(Span):
     def _is_sampled(self, sending: _Sending) -> bool:
         """Sampled is what has a sampled cause: a parent, or a link when there is none; and some of what has none."""
         parent = self._parent
-        if isinstance(parent, _Work):
-            return False
-        if parent is not INVALID_SPAN:
+        if parent is not INVALID_SPAN:  # looked at first: whether it is ours is asked of OpenTelemetry's abstract class
+            if isinstance(parent, _Work):
+                return False
             context = parent.get_span_context()
             if not (context.is_remote and self._foreign):
                 return bool(context.trace_flags.sampled)
@@ -345,6 +349,18 @@ class _Work(Span):
     def _links(self) -> list[Link]:
         """Looked up only for a span that is sent: a transaction of many calls has many causes."""
         return [Link(context) for context in _contexts(self._causes)]
+
+
+def _draw() -> str:
+    """The `traceparent` of work that begins a trace and is not sampled; drawn many at a time, at half the cost."""
+    try:
+        return _drawn.pop()
+    except IndexError:
+        digits = f"{getrandbits(192 * _DRAWN_AT_ONCE):0{48 * _DRAWN_AT_ONCE}x}"
+        ids = (digits[at : at + 48] for at in range(0, len(digits), 48))
+        first, *others = (f"00-{each[16:]}-{each[:16]}-00" for each in ids)
+        _drawn.extend(others)
+        return first
 
 
 def current() -> Span:

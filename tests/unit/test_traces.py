@@ -1,6 +1,7 @@
 """Spans are sampled so that nothing that failed or took long is missing, and go on from what caused them."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 
@@ -216,6 +217,32 @@ def test_without_a_collector_work_has_ids_and_costs_nothing_else(capsys: pytest.
     line = json.loads(capsys.readouterr().err)
     assert (told or "").startswith(f"00-{line['trace_id']}-{line['span_id']}-")
     assert span.get_span_context().is_valid
+
+
+def test_ids_are_drawn_anew_in_a_process_that_was_forked() -> None:
+    def ids() -> list[str | None]:
+        told = []
+        for _ in range(200):
+            with traces.span("work"):
+                told.append(traces.traceparent())
+        return told
+
+    first = ids()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(writing, json.dumps(ids()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        others = json.load(told)
+    os.waitpid(child, 0)
+    every = [*first, *ids(), *others]
+    assert (
+        len({told[traces.TRACE_ID] for told in every if told}) == len({told[traces.SPAN_ID] for told in every}) == 600
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from ingest.api import examples, together
 from ingest.api.bodies import Body
 from ingest.api.calls import Backend, Call
 from ingest.api.errors import BodyTooLarge
-from ingest.api.orders import place_all
+from ingest.api.orders import PLACING
 from ingest.api.overload import Backlog, RateLimits, TooManyRequests
 from ingest.api.together import Asked
 from mes.callers import idempotency, keys
@@ -29,6 +30,7 @@ from mes.callers.model import NotAuthenticated, Scope
 from mes.clock import utc_now
 from mes.errors import MesError
 from mes.models.store import ObjectStore
+from mes.observability import metrics
 from tests.api_server import Api, new_order, on_database, settings_on
 
 MODEL = str(examples.SMALL_ORDER["items"][0]["model_id"])  # type: ignore[index]
@@ -60,7 +62,18 @@ class Desk:
 
     def take(self, *asked: Asked) -> list[Response | MesError]:
         """What is answered."""
-        return list(together.answer_all(self.backend, place_all, asked, lambda: None))
+        return list(together.answer_all(self.backend, PLACING, asked, lambda: None))
+
+    @contextmanager
+    def broken(self, table: str) -> Iterator[None]:
+        """Let nothing be written into a table that is written last."""
+        with self.backend.engine.begin() as conn:
+            conn.execute(text(f"alter table {table} add constraint broken check (false) not valid"))
+        try:
+            yield
+        finally:
+            with self.backend.engine.begin() as conn:
+                conn.execute(text(f"alter table {table} drop constraint broken"))
 
     def number(self, sql: str) -> int:
         """The one number that a query gives."""
@@ -130,6 +143,21 @@ def test_one_number_under_several_keys_is_one_order(desk: Desk) -> None:
     assert (
         len({_read(answer, answer.status_code)["order_id"] for answer in answers if isinstance(answer, Response)}) == 1
     )
+
+
+def test_orders_are_counted_once_each_and_only_if_they_are_kept(desk: Desk) -> None:
+    def counted() -> float:
+        return metrics.REGISTRY.get_sample_value("mes_orders_placed_total", {"source": "tally"}) or 0.0
+
+    shop = desk.key("tally", Scope.PARTNER)
+    asked = [desk.asked(shop, key, external_id=number) for key, number in (("1", "B-1"), ("2", "B-1"), ("3", "B-3"))]
+    desk.take(*asked, desk.asked(shop, "4", b"{"))
+    assert counted() == 2
+    desk.take(*asked)
+    assert counted() == 2
+    with pytest.raises(DBAPIError), desk.broken("ops.idempotency_keys"):
+        desk.take(desk.asked(shop, "5"))
+    assert counted() == 2
 
 
 def test_what_one_order_says_of_a_customer_another_leaves_as_it_is(desk: Desk) -> None:
