@@ -7,7 +7,8 @@ clients are stopped: a shared machine is a tenth faster or slower from one ten s
 same of it so, and each does its own later work (lists, log lines, what goes to the collector) in its own time.
 
 A process is faster or slower for its whole life by what lies where in memory, by as much as is to be measured: so each
-round has new processes, and the two workshops change places; `overhead_error` is the standard error of the mean.
+round has new processes, and the two workshops change places, and who is started first, too; `overhead_error` is the
+standard error of the mean.
 
 Time passes while a program is stopped, too, so what goes by the clock would be told twice as often as in life: scrapes,
 traces and calls to the collector are halved for that. And whatever was under way when a program was stopped would be
@@ -17,6 +18,7 @@ told as slow: it may take a second more here before it is.
 import argparse
 import os
 import secrets
+import signal
 import statistics
 import sys
 import tempfile
@@ -104,6 +106,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one flat JSON object")
     asked = parser.parse_args()
     os.environ.update(_SENT_EACH)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or its programs would stay
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mes-bench-")))
         settings = Settings(home=folder / "home", requests_per_s=100_000)
@@ -120,7 +123,8 @@ def main() -> int:
         told = settings.model_copy(update={"otlp_endpoint": stack.enter_context(_collector())})
         rounds = []
         for number in range(asked.repeats):
-            rounds.append(_round(folder / f"{number}", workshops, (told, settings), key, asked.seconds))
+            plans = list(zip(("told", "untold"), (told, settings), workshops, strict=True))
+            rounds.append(_round(folder / f"{number}", plans[:: (1, -1)[number // 2 % 2]], key, asked.seconds))
             workshops.reverse()
             print(f"  round {number + 1} of {asked.repeats}: {rounds[-1]}", file=sys.stderr)
     _report.show(_figures(rounds, asked.seconds), as_json=asked.json)
@@ -143,20 +147,20 @@ class _Round:
         return f"{self.told.orders:,} orders of {self.untold.orders:,}, {self.overhead:.1%} less"
 
 
-def _round(
-    folder: Path, workshops: Sequence[_Workshop], settings: tuple[Settings, Settings], key: str, seconds: float
-) -> _Round:
+def _round(folder: Path, plans: Sequence[tuple[str, Settings, _Workshop]], key: str, seconds: float) -> _Round:
+    """Of both, started in that order."""
     with ExitStack() as stack:
-        told, untold = (
-            stack.enter_context(_running(folder / name, found, asked, key))
-            for name, found, asked in zip(("told", "untold"), workshops, settings, strict=True)
-        )
-        _take_turns(told, untold, _RUN_IN_S)
-        for side in (told, untold):
+        sides = {
+            name: stack.enter_context(_running(folder / name, workshop, settings, key))
+            for name, settings, workshop in plans
+        }
+        _take_turns([*sides.values()], _RUN_IN_S)
+        for side in sides.values():
             side.tidy_up()
-        before = told.figures(), untold.figures()
-        _take_turns(told, untold, seconds)
-        return _Round(*(_between(*both) for both in zip(before, (told.figures(), untold.figures()), strict=True)))
+        before = {name: side.figures() for name, side in sides.items()}
+        _take_turns([*sides.values()], seconds)
+        came = {name: _between(before[name], side.figures()) for name, side in sides.items()}
+        return _Round(came["told"], came["untold"])
 
 
 def _figures(rounds: Sequence[_Round], seconds: float) -> dict[str, object]:
@@ -182,9 +186,9 @@ def _medians(prefix: str, figures: Sequence[_Figures], seconds: float) -> dict[s
     }
 
 
-def _take_turns(told: _Side, untold: _Side, seconds: float) -> None:
-    """Let each work for so long; both are stopped before and after it."""
-    order = [told, untold]
+def _take_turns(sides: Sequence[_Side], seconds: float) -> None:
+    """Let each work for so long; all are stopped before and after it."""
+    order = list(sides)
     for _ in range(round(seconds / _TURN_S)):
         for side in order:
             side.go_on()
