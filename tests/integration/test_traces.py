@@ -182,9 +182,12 @@ def test_a_run_of_dagster_is_a_trace_of_the_runs_own_id(
     monkeypatch.setenv("MES_DATABASE_URL", libpq_url(marts_engine.url.render_as_string(hide_password=False)))
     monkeypatch.setenv("MES_HOME", str(tmp_path))
     config.load.cache_clear()
-    with collecting() as collector:
+    # Dagster's storages know their instance by a weak reference: one that nobody holds may be gone in the middle of it
+    with collecting() as collector, dg.DagsterInstance.ephemeral() as instance:
         provider = telemetry.send_traces(collector.url, telemetry.resource("dagster"), Settings(traces_per_s=0))
-        result = dg.materialize([counted, failing], resources={"database": Database()}, raise_on_error=False)
+        result = dg.materialize(
+            [counted, failing], resources={"database": Database()}, raise_on_error=False, instance=instance
+        )
         traces.send_nothing()
         provider.shutdown()
     config.load.cache_clear()
