@@ -25,8 +25,6 @@ log = structlog.get_logger(__name__)
 LIMIT_S = 2.5
 # a question takes some milliseconds, unless its table is locked; all groups together stay within the limit
 QUESTION_TIMEOUT_MS = 400
-# a job is read whole, as it may price several orders: 100,000 of them took half of the time that a scrape takes
-JOBS_COUNTED = 10_000
 # two Prometheus servers that ask at the same time cost one look
 KEPT_S = 2.0
 _UNREADABLE = (UndefinedTable, UndefinedColumn, InvalidSchemaName, QueryCanceled)
@@ -241,7 +239,7 @@ def _queues(conn: Connection) -> Samples:
                 select min(at) as at from procrastinate_events where job_id = oldest and type = 'deferred'
             ) as deferred on true
         """),
-        {"counted": JOBS_COUNTED},
+        {"counted": COUNTED},
     ).all()
     return [
         sample
@@ -390,7 +388,7 @@ GROUPS = (
         (
             Gauge(
                 "mes_queue_jobs",
-                f"Jobs that wait, are scheduled for later or run; of more than {JOBS_COUNTED:,}, the oldest.",
+                f"Jobs that wait, are scheduled for later or run, up to {COUNTED:,}.",
                 ("queue", "state"),
             ),
             Gauge(
